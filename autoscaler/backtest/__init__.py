@@ -1,0 +1,1 @@
+"""Scenarios, baselines and the frontier between cost and service."""

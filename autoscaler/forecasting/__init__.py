@@ -1,0 +1,1 @@
+"""Fits models off the decision loop and hands them over as values."""

@@ -1,0 +1,1 @@
+"""The values that pass between observing, deciding and acting. All are frozen."""

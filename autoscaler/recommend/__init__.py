@@ -1,0 +1,1 @@
+"""What one workload should have. Pure."""

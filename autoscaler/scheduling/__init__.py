@@ -1,0 +1,1 @@
+"""Would kube-scheduler place it there? Pure."""

@@ -1,0 +1,1 @@
+"""A whole cluster in memory behind the same Protocols as the real one."""

@@ -1,0 +1,1 @@
+"""Builders, contracts and strategies for plug-in authors."""

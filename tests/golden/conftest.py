@@ -1,0 +1,17 @@
+"""Prints the pass and fail counts of every vector set at the end of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.golden.vectors import RESULTS, folder
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not RESULTS:
+        return
+    terminalreporter.section("golden vectors")
+    terminalreporter.write_line(f"from {'the bundled excerpt' if folder().name == 'excerpt' else folder()}")
+    for name, counts in sorted(RESULTS.items()):
+        line = "  ".join(f"{word} {count}" for word, count in counts.items())
+        terminalreporter.write_line(f"{name:34s} {line}")
