@@ -91,7 +91,9 @@ AnyAction = (
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """
     Actions in the order to take them: nodes up, sizes and replicas up,
-    replicas and sizes down, drains, nodes down.
+    replicas and sizes down, drains, nodes down. `advised` holds what would be
+    done if the mode of its workload or of the nodes allowed it; nothing of it
+    may be carried out.
 
     Costs are USD an hour of all nodes, now and when the plan is carried out.
     `bound_gap` is how far (share) the nodes bought are above a certified lower
@@ -99,6 +101,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     actions: tuple[AnyAction, ...] = ()
+    advised: tuple[AnyAction, ...] = ()
     usd_per_hour_now: float = 0.0
     usd_per_hour_after: float = 0.0
     bound_gap: float | None = None

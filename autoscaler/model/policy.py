@@ -134,14 +134,19 @@ class Pause(Spec, frozen=True, kw_only=True):
 
 
 class ActionRules(Spec, frozen=True, kw_only=True):
-    """The `policy` part of an mpa: who acts, with which engine, how."""
+    """
+    The `policy` part of an mpa: who acts, with which engine, how.
 
-    update_mode: UpdateMode = UpdateMode.RECOMMEND
-    engine: str = "joint"
-    resize: ResizeMode = ResizeMode.IN_PLACE_OR_RECREATE
+    None takes the ScalingPolicy's default, and where that has none either:
+    Recommend, joint, InPlaceOrRecreate, Auto.
+    """
+
+    update_mode: UpdateMode | None = None
+    engine: str | None = None
+    resize: ResizeMode | None = None
     behavior: Behavior | None = None
     schedules: tuple[Schedule, ...] = ()
-    forecast: Switch = Switch.AUTO
+    forecast: Switch | None = None
     pause: Pause = Pause()
     take_over: bool = False
     params: dict[str, Any] = {}

@@ -25,6 +25,8 @@ class SignalKind(enum.StrEnum):
     """Cores used by all pods of the workload together."""
     MEMORY_PEAK = "MemoryPeak"
     """Largest working set of any pod, bytes, over the scrape window."""
+    READY = "Ready"
+    """Ready pods of the workload."""
     REQUESTS = "Requests"
     """Requests a second that reach the workload."""
     SLOW_SHARE = "SlowShare"
