@@ -17,6 +17,7 @@ from autoscaler.model.pod import Pod
 from autoscaler.model.policy import MpaSpec
 from autoscaler.model.readings import Reading, Series, Signal
 from autoscaler.model.recommendation import Recommendation
+from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
 from autoscaler.model.workload import Workload
 
@@ -81,6 +82,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     All a recommender may look at. `pods` are the workload's own, by name.
     `reaction_seconds` is metrics delay + period + pod start; `node_seconds`
     adds a node's boot. `largest_node` is the biggest allocatable on offer.
+    `headroom` is the quantile (0-1) of the forecast error to keep nodes free for.
     """
 
     now: float
@@ -92,8 +94,9 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     prices: Prices
     reaction_seconds: float
     node_seconds: float
-    largest_node: Any
+    largest_node: Resources
     period: float
+    headroom: float = 0.95
 
 
 @runtime_checkable

@@ -1,0 +1,219 @@
+"""
+Which policy governs which workload, and what its documents say together.
+
+The most specific ScalingPolicy wins: one with a label selector over one with a
+namespace selector over one without; then name order. A policy without any
+selector sets defaults for workloads that have an mpa of their own; with an
+(also empty) selector it gives every workload in its scope a recommendation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from autoscaler.model.placement import Labels
+from autoscaler.model.policy import (
+    MpaSpec,
+    MultidimPodAutoscaler,
+    Policies,
+    ResizeMode,
+    ScalingPolicy,
+    ScalingPolicySpec,
+    Switch,
+    UpdateMode,
+)
+from autoscaler.model.spec import Selector, TargetRef
+from autoscaler.model.workload import Namespace, Workload
+
+_MODES = (UpdateMode.OFF, UpdateMode.RECOMMEND, UpdateMode.INITIAL, UpdateMode.AUTO)
+PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "keda"})
+"""Engines that reproduce a peer: its own rate limits hold, not ours."""
+DEFAULT_RULES = ScalingPolicySpec()
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class Effective(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """
+    What holds for one workload. `mpa` and `policy` name the documents (""
+    for none); `down_share` is the share of its replicas that may go in one cycle.
+    """
+
+    workload: str
+    spec: MpaSpec
+    rules: ScalingPolicySpec
+    mode: UpdateMode
+    engine: str
+    mpa: str = ""
+    policy: str = ""
+    down_share: float = 0.25
+
+
+def effective_policies(
+    workloads: Sequence[Workload], namespaces: Sequence[Namespace], policies: Policies
+) -> dict[str, Effective]:
+    """Return what governs each workload, by key; ungoverned workloads are absent."""
+    resolver = _Resolver(namespaces, policies)
+    found = {}
+    for workload in workloads:
+        effective = resolver.resolve(workload)
+        if effective is not None:
+            found[workload.key] = effective
+    return found
+
+
+def cluster_rules(policies: Policies) -> tuple[str, ScalingPolicySpec]:
+    """
+    Return name and rules of the policy that governs nodes and money.
+
+    That is the one with the widest scope, by name among equals; without any
+    policy the defaults hold, in mode Recommend.
+    """
+    if not policies.scaling:
+        return "", DEFAULT_RULES
+    widest = min(policies.scaling, key=lambda policy: (_specificity(policy), policy.name))
+    return widest.name, widest.spec
+
+
+def overlay(base: _Struct, over: _Struct) -> _Struct:
+    """
+    Return *over* with each field that is at its default taken from *base*, in depth.
+
+    Both must be of one Struct type.
+    """
+    changes: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type(over)):
+        mine, theirs = getattr(over, field.name), getattr(base, field.name)
+        if mine == theirs:
+            continue
+        if isinstance(mine, msgspec.Struct) and type(mine) is type(theirs):
+            changes[field.name] = overlay(theirs, mine)
+        elif _is_default(field, mine):
+            changes[field.name] = theirs
+    return msgspec.structs.replace(over, **changes) if changes else over
+
+
+def selects(selector: Selector, labels: Labels) -> bool:
+    """Tell whether a document's selector matches; an empty one matches all."""
+    have = dict(labels)
+    if any(have.get(key) != value for key, value in selector.match_labels.items()):
+        return False
+    for term in selector.match_expressions:
+        value = have.get(term.key)
+        holds = {
+            "In": value is not None and value in term.values,
+            "NotIn": value is None or value not in term.values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not holds.get(term.operator, False):
+            return False
+    return True
+
+
+def in_mode(policies: Policies, mode: UpdateMode) -> Policies:
+    """Return the same policies as if every document asked for *mode* and allowed it."""
+    scaling = tuple(
+        msgspec.structs.replace(
+            policy,
+            spec=msgspec.structs.replace(
+                policy.spec,
+                mode=mode,
+                defaults=msgspec.structs.replace(
+                    policy.spec.defaults, policy=msgspec.structs.replace(policy.spec.defaults.policy, update_mode=mode)
+                ),
+            ),
+        )
+        for policy in policies.scaling
+    )
+    mpas = tuple(
+        msgspec.structs.replace(
+            mpa,
+            spec=msgspec.structs.replace(mpa.spec, policy=msgspec.structs.replace(mpa.spec.policy, update_mode=mode)),
+        )
+        for mpa in policies.mpas
+    )
+    return msgspec.structs.replace(policies, scaling=scaling, mpas=mpas)
+
+
+class _Resolver:
+    def __init__(self, namespaces: Sequence[Namespace], policies: Policies) -> None:
+        self._namespaces: Mapping[str, Labels] = {namespace.name: namespace.labels for namespace in namespaces}
+        self._mpas: dict[tuple[str, str, str], MultidimPodAutoscaler] = {}
+        for mpa in sorted(policies.mpas, key=lambda m: (m.namespace, m.name), reverse=True):
+            target = mpa.spec.scale_target_ref
+            self._mpas[mpa.namespace, target.kind, target.name] = mpa
+        self._scaling = sorted(policies.scaling, key=lambda policy: (-_specificity(policy), policy.name))
+        self._merged: dict[tuple[int, int], MpaSpec] = {}
+
+    def resolve(self, workload: Workload) -> Effective | None:
+        mpa = self._mpas.get((workload.namespace, workload.kind, workload.name))
+        policy = next((p for p in self._scaling if self._covers(p, workload, has_mpa=mpa is not None)), None)
+        if mpa is None and policy is None:
+            return None
+        spec = self._merge(workload, mpa, policy)
+        rules = policy.spec if policy else DEFAULT_RULES
+        wanted = spec.policy.update_mode or UpdateMode.RECOMMEND
+        most = rules.mode if policy else UpdateMode.AUTO
+        engine = spec.policy.engine or "joint"
+        return Effective(
+            workload=workload.key,
+            spec=spec,
+            rules=rules,
+            mode=min(wanted, most, key=_MODES.index),
+            engine=engine,
+            mpa=mpa.name if mpa else "",
+            policy=policy.name if policy else "",
+            down_share=1.0 if engine in PARITY_ENGINES else 0.25,
+        )
+
+    def _covers(self, policy: ScalingPolicy, workload: Workload, *, has_mpa: bool) -> bool:
+        scope = policy.spec.workloads
+        if scope.label_selector is None and scope.namespace_selector is None:
+            return has_mpa
+        namespace = self._namespaces.get(workload.namespace, (("kubernetes.io/metadata.name", workload.namespace),))
+        return (scope.namespace_selector is None or selects(scope.namespace_selector, namespace)) and (
+            scope.label_selector is None or selects(scope.label_selector, workload.labels)
+        )
+
+    def _merge(self, workload: Workload, mpa: MultidimPodAutoscaler | None, policy: ScalingPolicy | None) -> MpaSpec:
+        target = TargetRef(kind=workload.kind, name=workload.name, api_version=workload.api_version)
+        own = mpa.spec if mpa is not None else MpaSpec(scale_target_ref=target)
+        if policy is None:
+            return own
+        key = (id(mpa), id(policy))
+        if key not in self._merged:
+            defaults = policy.spec.defaults
+            self._merged[key] = msgspec.structs.replace(
+                own,
+                goals=overlay(defaults.goals, own.goals),
+                constraints=overlay(defaults.constraints, own.constraints),
+                policy=overlay(defaults.policy, own.policy),
+            )
+        merged = self._merged[key]
+        return merged if mpa is not None else msgspec.structs.replace(merged, scale_target_ref=target)
+
+
+def resize_mode(spec: MpaSpec) -> ResizeMode:
+    return spec.policy.resize or ResizeMode.IN_PLACE_OR_RECREATE
+
+
+def forecasts(spec: MpaSpec) -> bool:
+    return spec.policy.forecast is not Switch.OFF
+
+
+def _specificity(policy: ScalingPolicy) -> int:
+    scope = policy.spec.workloads
+    if scope.label_selector is not None:
+        return 2
+    return 1 if scope.namespace_selector is not None and scope.namespace_selector != Selector() else 0
+
+
+def _is_default(field: msgspec.structs.FieldInfo, value: Any) -> bool:
+    if field.default is not msgspec.NODEFAULT:
+        return bool(value == field.default)
+    if field.default_factory is not msgspec.NODEFAULT:
+        return bool(value == field.default_factory())
+    return False

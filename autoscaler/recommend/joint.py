@@ -1,0 +1,318 @@
+"""
+Replicas and requests as one decision: serve the demand expected within the
+reaction time, on pods of the shape that is cheapest at the cluster's prices.
+
+Sources: algorithms, sections 2-6; the choices of its second part: constant
+head-room, memory sized for a pod's full parallelism, one integrator a
+workload on the violation of its objective.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+from autoscaler.interfaces import WorkloadView
+from autoscaler.model.policy import MpaSpec, SloClass
+from autoscaler.model.reasons import Code, Reason
+from autoscaler.model.readings import Sample, Signal, SignalKind
+from autoscaler.model.recommendation import Recommendation
+from autoscaler.model.snapshot import SeasonalModel, WorkloadModel
+from autoscaler.model.workload import Workload
+from autoscaler.recommend import forecast, joint_size
+from autoscaler.recommend.demand import safe_utilisation
+
+_NO_SEASON = SeasonalModel()
+_SLOWDOWN = {SloClass.LATENCY_SENSITIVE: 3.0, SloClass.STANDARD: 4.0, SloClass.BATCH: 20.0}
+MOST_REPLICAS = 2_147_483_647
+
+
+class JointParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Settings of the joint engine. The defaults suit most; change `utilisation`
+    or `fill` only to move along the frontier between cost and service.
+
+    `utilisation` is the share of a pod's safe load to plan for; `fill` the
+    share of its CPU request. `violations` is the share of time in which
+    missing the objective is acceptable; `margin_gain` (per minute) and
+    `margin_cap` (log) shape the correction when it is missed more often.
+    """
+
+    utilisation: float = 0.9
+    fill: float = 0.88
+    violations: float = 0.005
+    slow_share: float = 0.05
+    margin_gain: float = 0.02
+    margin_cap: float = 0.4
+    down_window_seconds: float = 300.0
+    down_share: float = 0.04
+    level_seconds: float = 1800.0
+    reactive_seconds: float = 60.0
+    shape_dwell_seconds: float = 21600.0
+    size_cpu: bool = True
+    size_memory: bool = True
+
+
+class JointMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    `work` is (epoch seconds, cores) a minute, oldest first; `wanted` is (epoch
+    seconds, replicas) within the down window; `margin` a log factor.
+    """
+
+    work: tuple[tuple[float, float], ...] = ()
+    wanted: tuple[tuple[float, int], ...] = ()
+    margin: float = 0.0
+    updated_at: float = 0.0
+    oom_at: float = 0.0
+    memory_floor: int = 0
+    sized_at: float = 0.0
+
+
+class JointRecommender:
+    """The engine `joint`."""
+
+    name: ClassVar[str] = "joint"
+    Params: ClassVar[type[msgspec.Struct]] = JointParams
+    Memory: ClassVar[type[msgspec.Struct]] = JointMemory
+
+    def signals(self, workload: Workload, spec: MpaSpec, params: JointParams) -> Sequence[Signal]:
+        kinds = (SignalKind.CPU, SignalKind.READY, SignalKind.MEMORY_PEAK, SignalKind.REQUESTS, SignalKind.SLOW_SHARE)
+        return tuple(Signal(workload.key, kind) for kind in kinds)
+
+    def recommend(
+        self, view: WorkloadView, params: JointParams, memory: JointMemory
+    ) -> tuple[Recommendation, JointMemory]:
+        memory = _correct_margin(view, params, memory)
+        work = observed_work(view)
+        memory = _remember_work(view.now, params, memory, work)
+        sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory)
+        cores = pod_capacity(view, params)
+        demand, raised = expected_demand(view, params, memory, work, horizon=view.reaction_seconds)
+        if demand is None:
+            held = _hold(view, "cpu and requests")
+            return msgspec.structs.replace(
+                held, containers=sizes, urgent=urgent, reasons=held.reasons + size_reasons
+            ), memory
+        wanted, reasons = _replicas(demand, cores, view, memory)
+        if work is None:
+            wanted = max(wanted, view.workload.replicas)
+        target, memory, stabilized = _stabilize(wanted, view, params, memory)
+        reasons = (*_why(target, raised, view, reasons, demand, cores, memory), *stabilized)
+        ahead, _ = expected_demand(view, params, memory, work, horizon=view.node_seconds)
+        headroom = max(target, _bounded(math.ceil((ahead or 0.0) * node_factor(view) / cores - 1e-9), view)[0])
+        return (
+            Recommendation(
+                workload=view.workload.key,
+                engine=self.name,
+                replicas=target,
+                lower_replicas=min(wanted, target),
+                upper_replicas=max(wanted, target, headroom),
+                headroom_replicas=headroom,
+                containers=sizes,
+                urgent=urgent,
+                held=work is None,
+                reasons=reasons + size_reasons,
+            ),
+            memory,
+        )
+
+
+def observed_work(view: WorkloadView) -> float | None:
+    """
+    Return the cores of work asked of the workload by the newest metrics, None where nothing is known.
+
+    Work that queues is not in the CPU that is used, so requests count where
+    their cost is known; CPU counts too, since a new version may cost more.
+    """
+    key, demand = view.workload.key, (view.model.demand if view.model else None)
+    cpu = view.readings.get(Signal(key, SignalKind.CPU))
+    rate = view.readings.get(Signal(key, SignalKind.REQUESTS))
+    ready = view.readings.get(Signal(key, SignalKind.READY))
+    found = None
+    if isinstance(cpu, Sample):
+        pods = ready.value if isinstance(ready, Sample) else float(len(view.pods))
+        found = max(cpu.value - (demand.idle_cores if demand else 0.0) * pods, 0.0)
+    if isinstance(rate, Sample) and demand is not None and demand.cores_per_request > 0:
+        found = max(found or 0.0, demand.cores_per_request * rate.value)
+    return found
+
+
+def pod_parallelism(view: WorkloadView) -> float:
+    """Return the cores one pod can use: as declared, else as learned, else what its developer asked for."""
+    slo = view.spec.goals.slo
+    if slo is not None and slo.parallelism is not None:
+        return max(slo.parallelism.number, 0.05)
+    if view.workload.parallelism > 0:
+        return view.workload.parallelism
+    asked = sum(container.requests.cpu for container in view.workload.template.containers) / 1000
+    return max(1.0, asked)
+
+
+def pod_capacity(view: WorkloadView, params: JointParams) -> float:
+    """Return the cores of work to plan for one pod: within its safe load and within its request."""
+    parallelism = pod_parallelism(view)
+    slo = view.spec.goals.slo
+    safe = safe_utilisation(round(parallelism, 3), _SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
+    request = sum(container.requests.cpu for container in view.workload.template.containers) / 1000
+    usable = params.utilisation * safe
+    if request > 0:
+        usable = min(usable, params.fill * request)
+    idle = view.model.demand.idle_cores if view.model else 0.0
+    return max(usable - idle, 0.02)
+
+
+def expected_demand(
+    view: WorkloadView, params: JointParams, memory: JointMemory, work: float | None, *, horizon: float
+) -> tuple[float | None, bool]:
+    """
+    Return the cores of work to be ready for within *horizon* seconds, and
+    whether the forecast raised it over what was just seen. None: nothing is known.
+    """
+    since = view.now - params.reactive_seconds - view.period
+    reactive = max([cores for at, cores in memory.work if at >= since] + [work or 0.0])
+    model = view.model or WorkloadModel(workload="", fitted_at=0.0)
+    season = model.season if view.spec.policy.forecast != "Off" and model.season.trusted else _NO_SEASON
+    expected = 0.0
+    if season.peak and memory.work:
+        recent = [cores for at, cores in memory.work if at >= view.now - params.level_seconds]
+        if recent:
+            usual = forecast.level(season, sum(recent) / len(recent), now=view.now, span=params.level_seconds)
+            expected = usual * forecast.season_peak(season, start=view.now, end=view.now + horizon)
+            expected = min(expected, 1.5 * max(season.history_max, reactive))
+    if work is None and expected <= 0:
+        return None, False
+    return max(reactive, expected) * math.exp(memory.margin), expected > reactive
+
+
+def node_factor(view: WorkloadView) -> float:
+    """
+    Return by how much (at least 1) demand may exceed its forecast before a new node is ready.
+
+    The quantile is that of the policy, but no more than long boots need
+    (algorithms-2, section 4: 1 - 0.2 * 90 / boot seconds, within 0.8-0.97).
+    """
+    if view.model is None or view.headroom <= 0:
+        return 1.0
+    boot = max(view.node_seconds - view.reaction_seconds, 1.0)
+    share = min(view.headroom, max(0.8, min(0.97, 1 - 0.2 * 90 / boot)))
+    return max(1.0, math.exp(forecast.error_quantile(view.model.season, horizon=view.node_seconds, share=share)))
+
+
+def bounds(view: WorkloadView) -> tuple[int, int]:
+    """Return the fewest and the most replicas that the policy allows."""
+    limits = view.spec.constraints.global_
+    low = limits.min_replicas if limits and limits.min_replicas is not None else 1
+    high = limits.max_replicas if limits and limits.max_replicas is not None else MOST_REPLICAS
+    return min(low, high), high
+
+
+def _bounded(replicas: int, view: WorkloadView) -> tuple[int, tuple[Reason, ...]]:
+    low, high = bounds(view)
+    if replicas < low:
+        return low, (Reason(Code.AT_MINIMUM, f"load needs {replicas}, the minimum is {low}"),)
+    if replicas > high:
+        return high, (Reason(Code.AT_MAXIMUM, f"load needs {replicas}, the maximum is {high}"),)
+    return replicas, ()
+
+
+def _replicas(demand: float, cores: float, view: WorkloadView, memory: JointMemory) -> tuple[int, tuple[Reason, ...]]:
+    if view.workload.replicas == 0 and bounds(view)[0] > 0:
+        return 0, (Reason(Code.PAUSED, "scaled to 0 by hand: left alone until it is scaled up"),)
+    return _bounded(min(math.ceil(demand / cores - 1e-9), MOST_REPLICAS), view)
+
+
+def _why(  # noqa: PLR0913  (one sentence out of all that went into it)
+    target: int,
+    raised: bool,
+    view: WorkloadView,
+    limited: tuple[Reason, ...],
+    demand: float,
+    cores: float,
+    memory: JointMemory,
+) -> tuple[Reason, ...]:
+    current = view.workload.replicas
+    if target == current:
+        code = Code.UNCHANGED
+    elif target > current:
+        code = Code.FORECAST_RISE if raised else Code.LOAD_NEEDS_MORE
+    else:
+        code = Code.LOAD_NEEDS_FEWER
+    first = Reason(code, f"{demand:.2f} cores of work expected, {cores:.2f} a pod")
+    if memory.margin > 0.01:
+        margin = Reason(
+            Code.SLO_CORRECTION, f"head-room +{math.expm1(memory.margin):.0%}: the objective was missed lately"
+        )
+        return (first, margin, *limited)
+    return (first, *limited)
+
+
+def _stabilize(
+    wanted: int, view: WorkloadView, params: JointParams, memory: JointMemory
+) -> tuple[int, JointMemory, tuple[Reason, ...]]:
+    """Up at once; down to the most wanted within the window, and not for a few per cent."""
+    current, since = view.workload.replicas, view.now - params.down_window_seconds
+    history = (*(entry for entry in memory.wanted if entry[0] > since), (view.now, wanted))
+    # A first sight counts as wanting what is there: a restart cannot shrink anything at once.
+    if not memory.wanted:
+        history = ((view.now, max(current, wanted)),)
+    memory = msgspec.structs.replace(memory, wanted=_thin(history))
+    if wanted >= current:
+        return wanted, memory, ()
+    most = max(replicas for _, replicas in history)
+    target = min(current, most)
+    if current - target < max(1.0, params.down_share * current):
+        target = current
+    if target > wanted:
+        return target, memory, (Reason(Code.STABILIZED, f"load needs {wanted}; {most} were needed in the last 5 min"),)
+    return target, memory, ()
+
+
+def _thin(history: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """Keep what can still be a maximum: each entry larger than all after it."""
+    kept: list[tuple[float, int]] = []
+    for entry in history:
+        while kept and kept[-1][1] <= entry[1]:
+            kept.pop()
+        kept.append(entry)
+    return tuple(kept)
+
+
+def _remember_work(now: float, params: JointParams, memory: JointMemory, work: float | None) -> JointMemory:
+    if work is None or not math.isfinite(work):
+        return memory
+    kept = memory.work
+    if kept and now - kept[-1][0] < 60 and int(now // 60) == int(kept[-1][0] // 60):
+        kept = (*kept[:-1], (kept[-1][0], max(kept[-1][1], work)))
+    else:
+        since = now - params.level_seconds
+        kept = (*(kept[1:] if kept and kept[0][0] < since else kept), (now, work))
+    return msgspec.structs.replace(memory, work=kept)
+
+
+def _correct_margin(view: WorkloadView, params: JointParams, memory: JointMemory) -> JointMemory:
+    """
+    One integrator a workload: widen the head-room while the objective is missed
+    more often than accepted, narrow it slowly else (algorithms-2, section 5).
+    """
+    slow = view.readings.get(Signal(view.workload.key, SignalKind.SLOW_SHARE))
+    margin = memory.margin
+    if isinstance(slow, Sample) and memory.updated_at:
+        minutes = min(max(view.now - memory.updated_at, 0.0), 600.0) / 60
+        target = view.spec.goals.slo.violations if view.spec.goals.slo else None
+        accepted = target.number if target is not None else params.violations
+        missed = 1.0 if slow.value > params.slow_share else 0.0
+        margin = min(max(margin + 2 * params.margin_gain * (missed - accepted) * minutes, 0.0), params.margin_cap)
+    return msgspec.structs.replace(memory, margin=margin, updated_at=view.now)
+
+
+def _hold(view: WorkloadView, what: str) -> Recommendation:
+    return Recommendation(
+        workload=view.workload.key,
+        engine="joint",
+        replicas=None,
+        held=True,
+        reasons=(Reason(Code.SIGNAL_MISSING, f"no usable reading of {what}: held at {view.workload.replicas}"),),
+    )
