@@ -1,0 +1,256 @@
+"""
+What each engine of a backtest is: documents for every workload, one policy for
+the nodes, and the developer's own settings where an operator tunes those.
+
+Baselines follow algorithms, section 8.1. All engines run on the same nodes,
+bought and consolidated by the same node engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from autoscaler.model.policy import (
+    ActionRules,
+    Constraints,
+    ContainerConstraints,
+    GlobalConstraints,
+    Goals,
+    Limits,
+    MpaSpec,
+    MultidimPodAutoscaler,
+    Policies,
+    ScalingPolicy,
+    ScalingPolicySpec,
+    Slo,
+    SloClass,
+    UpdateMode,
+)
+from autoscaler.model.resources import MEMORY, Resources
+from autoscaler.model.spec import MetricSpec, MetricTarget, MetricType, ResourceMetric, TargetRef
+from autoscaler.recommend.demand import safe_utilisation
+from autoscaler.simulator.spec import Service, WorldSpec
+
+Settings = dict[str, Any]
+Prepared = tuple[WorldSpec, Policies]
+
+LADDER = (0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Cores that people ask for."""
+PEAK_QUANTILE = 0.999
+_MEMORY_MARGIN = 1.15
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A named way to scale. `settings` are the defaults, `sweep` further settings
+    that move along its frontier; `prepare(world, settings)` gives what is run.
+    """
+
+    name: str
+    about: str
+    prepare: Callable[[WorldSpec, Settings], Prepared]
+    settings: Settings = {}
+    sweep: tuple[Settings, ...] = ()
+
+
+def _static(world: WorldSpec, settings: Settings) -> Prepared:
+    """Replicas for the peak of the history at a fixed utilisation; nothing is scaled but nodes."""
+    services = []
+    for service in world.services:
+        wanted = math.ceil(peak_cores(service, world) / (settings["target"] * _cpu(service)))
+        services.append(msgspec.structs.replace(service, replicas=_within(wanted, service)))
+    world = msgspec.structs.replace(world, services=tuple(services))
+    return world, _policies(())
+
+
+def _utilisation(world: WorldSpec, settings: Settings, *, engine: str, controlled: tuple[str, ...]) -> Prepared:
+    """One CPU utilisation target for all, or with `safe` a target for each that its objective allows."""
+    safe = settings.get("safe")
+    if safe is not None:
+        world = msgspec.structs.replace(
+            world, services=tuple(right_sized(service, world) for service in world.services)
+        )
+    documents = []
+    for service in _scaled(world):
+        target = settings["target"]
+        if safe is not None:
+            allowed = safe * safe_utilisation(service.parallelism, service.slowdown) * service.parallelism
+            target = min(target, allowed / _cpu(service))
+        goals = Goals(metrics=(_cpu_metric(target),))
+        documents.append(_document(service, goals, ActionRules(engine=engine), controlled))
+    return world, _policies(documents)
+
+
+def _vertical(world: WorldSpec, settings: Settings) -> Prepared:
+    """Sizes only, CPU and memory."""
+    rules = ActionRules(engine="vpa", params=dict(settings))
+    return world, _policies(_document(service, Goals(), rules, ("cpu", "memory")) for service in _scaled(world))
+
+
+def _joint(world: WorldSpec, settings: Settings) -> Prepared:
+    documents = []
+    for service in _scaled(world):
+        goals = Goals(slo=Slo(class_=slo_class(service.slowdown)))
+        rules = ActionRules(engine="joint", params=dict(settings))
+        documents.append(_document(service, goals, rules, ("cpu", "memory")))
+    return world, _policies(documents)
+
+
+_TARGETS: tuple[Settings, ...] = tuple({"target": target} for target in (0.5, 0.6, 0.8))
+_TUNED: tuple[Settings, ...] = tuple(
+    {"target": target, "safe": safe} for target, safe in ((0.5, 0.7), (0.6, 0.8), (0.7, 0.85), (0.8, 0.9))
+)
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine(
+            name="static",
+            about="fixed replicas for the 99.9th percentile of the history",
+            prepare=_static,
+            settings={"target": 0.7},
+            sweep=({"target": 0.5}, {"target": 0.9}),
+        ),
+        Engine(
+            name="hpa",
+            about="HorizontalPodAutoscaler on CPU utilisation",
+            prepare=partial(_utilisation, engine="hpa", controlled=()),
+            settings={"target": 0.7},
+            sweep=_TARGETS + _TUNED,
+        ),
+        Engine(
+            name="hpa+vpa",
+            about="HorizontalPodAutoscaler on CPU utilisation, VerticalPodAutoscaler on memory",
+            prepare=partial(_utilisation, engine="hpa+vpa", controlled=("memory",)),
+            settings={"target": 0.7},
+            sweep=_TARGETS + _TUNED,
+        ),
+        Engine(
+            name="vpa",
+            about="VerticalPodAutoscaler on CPU and memory, replicas as they are",
+            prepare=_vertical,
+        ),
+        Engine(
+            name="mpa",
+            about="GKE's MultidimPodAutoscaler: CPU utilisation and memory",
+            prepare=partial(_utilisation, engine="mpa", controlled=("memory",)),
+            settings={"target": 0.7},
+            sweep=_TARGETS,
+        ),
+        Engine(
+            name="joint",
+            about="replicas, requests and nodes as one decision",
+            prepare=_joint,
+            sweep=(
+                {"utilisation": 0.75, "fill": 0.75},
+                {"utilisation": 0.85, "fill": 0.82},
+                {"utilisation": 0.95, "fill": 0.92},
+                {"utilisation": 1.0, "fill": 0.96},
+            ),
+        ),
+    )
+}
+
+
+def settings_of(engine: Engine, *, sweep: bool) -> tuple[Settings, ...]:
+    """Return the settings to run, the defaults first."""
+    return (engine.settings, *(engine.sweep if sweep else ()))
+
+
+def peak_cores(service: Service, world: WorldSpec) -> float:
+    """Return the 99.9th percentile of the cores of work in the history; of the run where there is no history."""
+    if service.requests is not None:
+        cores = service.requests.astype(np.float64) * service.cores_per_request
+    elif service.cores is not None:
+        cores = service.cores.astype(np.float64)
+    else:
+        return service.idle_cores * service.replicas
+    known = cores[: world.history_steps] if world.history_steps else cores
+    return float(np.quantile(known, PEAK_QUANTILE))
+
+
+def right_sized(service: Service, world: WorldSpec) -> Service:
+    """
+    Return *service* as an operator would tune it: a step of the ladder that
+    gives about 8 replicas at the peak, never above its parallelism, and memory
+    for the load that a pod then gets (algorithms, section 8.1, "tuned").
+    """
+    if not service.scalable or service.requests is None:
+        return service
+    peak = peak_cores(service, world)
+    wanted = min(max(peak / 0.7 / 8, LADDER[0]), service.parallelism)
+    cores = min(next((step for step in LADDER if step >= wanted - 1e-9), LADDER[-1]), service.parallelism)
+    replicas = _within(math.ceil(peak / (0.7 * cores)), service)
+    rate = min(peak / replicas, service.parallelism) / max(service.cores_per_request, 1e-12)
+    memory = max(int(_MEMORY_MARGIN * (service.base_bytes + service.bytes_per_rps * rate)), 1)
+    memory = max(memory, service.pod_requests.memory)
+    return msgspec.structs.replace(
+        service,
+        pod_requests=service.pod_requests.with_(cpu=max(1, round(cores * 1000)), memory=memory),
+        pod_limits=_with_memory(service.pod_limits, memory),
+        replicas=_within(math.ceil(service.replicas * _cpu(service) / cores), service),
+    )
+
+
+def slo_class(slowdown: float) -> SloClass:
+    """Return the class whose objective is nearest to *slowdown* times the service time."""
+    if slowdown <= 3.5:
+        return SloClass.LATENCY_SENSITIVE
+    return SloClass.STANDARD if slowdown <= 10 else SloClass.BATCH
+
+
+def _document(service: Service, goals: Goals, rules: ActionRules, controlled: tuple[str, ...]) -> MultidimPodAutoscaler:
+    return MultidimPodAutoscaler(
+        namespace=service.namespace,
+        name=service.name,
+        spec=MpaSpec(
+            scale_target_ref=TargetRef(kind=service.kind, name=service.name),
+            goals=goals,
+            constraints=Constraints(
+                global_=GlobalConstraints(min_replicas=service.min_replicas, max_replicas=max(1, service.max_replicas)),
+                container_controlled_resources=controlled,
+                container=(ContainerConstraints(name="*", limits=Limits.KEEP_RATIO),),
+            ),
+            policy=msgspec.structs.replace(rules, update_mode=UpdateMode.AUTO),
+        ),
+    )
+
+
+def _policies(documents: Iterable[MultidimPodAutoscaler]) -> Policies:
+    return Policies(
+        mpas=tuple(sorted(documents, key=lambda mpa: (mpa.namespace, mpa.name))),
+        scaling=(ScalingPolicy(name="backtest", spec=ScalingPolicySpec(mode=UpdateMode.AUTO)),),
+    )
+
+
+def _scaled(world: WorldSpec) -> Iterable[Service]:
+    return (service for service in world.services if service.scalable)
+
+
+def _cpu_metric(target: float) -> MetricSpec:
+    percent = max(1, round(target * 100))
+    return MetricSpec(
+        type=MetricType.RESOURCE,
+        resource=ResourceMetric(name="cpu", target=MetricTarget(type="Utilization", average_utilization=percent)),
+    )
+
+
+def _with_memory(limits: Resources, memory: int) -> Resources:
+    return limits.with_(memory=memory) if limits.has(MEMORY) else limits
+
+
+def _cpu(service: Service) -> float:
+    """Return the cores that one pod asks for."""
+    return max(service.pod_requests.cpu, 1) / 1000
+
+
+def _within(replicas: int, service: Service) -> int:
+    if not service.scalable:
+        return service.replicas
+    return min(max(replicas, service.min_replicas), service.max_replicas)

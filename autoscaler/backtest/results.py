@@ -1,0 +1,67 @@
+"""What one run gives: a row of figures, and the series behind the plots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+METRICS = (
+    "usd_per_day",
+    "slo_violation_share",
+    "dropped_share",
+    "slow_share",
+    "oom_kills",
+    "evictions",
+    "pod_starts",
+    "node_launches",
+    "pending_pod_minutes",
+    "slack_cpu",
+    "slack_memory",
+    "cpu_utilisation",
+    "bound_gap",
+    "cpu_seconds",
+)
+"""Figures of a run, in the order they are printed."""
+
+MEANINGS = {
+    "usd_per_day": "cost of all nodes from launch to termination, US dollars a day",
+    "slo_violation_share": "share of service-steps in which too many requests missed the latency objective",
+    "dropped_share": "share of requests that got no answer",
+    "slow_share": "share of requests slower than the objective, dropped ones included",
+    "oom_kills": "containers killed for want of memory",
+    "evictions": "pods evicted by the autoscaler, or lost with their node",
+    "pod_starts": "pods started",
+    "node_launches": "nodes ordered",
+    "pending_pod_minutes": "minutes that pods waited for a node, summed over pods",
+    "slack_cpu": "share of the requested CPU that was not used",
+    "slack_memory": "share of the requested memory that was not used",
+    "cpu_utilisation": "CPU used, as a share of what the nodes offer to pods",
+    "bound_gap": "how far the nodes bought are above a certified lower bound on the price; null if none were bought",
+    "cpu_seconds": "CPU time that the run took on this machine",
+}
+
+
+class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `--output json`."""
+
+    scenario: str
+    engine: str
+    settings: dict[str, Any]
+    seed: int
+    usd_per_day: float
+    slo_violation_share: float
+    dropped_share: float
+    slow_share: float
+    oom_kills: int
+    evictions: int
+    pod_starts: int
+    node_launches: int
+    pending_pod_minutes: float
+    slack_cpu: float
+    slack_memory: float
+    cpu_utilisation: float
+    bound_gap: float | None
+    cpu_seconds: float
+    node_hours: dict[str, float]
+    """By instance type."""
