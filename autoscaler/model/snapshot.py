@@ -8,6 +8,8 @@ from autoscaler.model.node import Node, NodeGroup
 from autoscaler.model.pod import Pod
 from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.resources import Resources
+from autoscaler.model.service import Service
+from autoscaler.model.volumes import NO_VOLUMES, Volumes
 from autoscaler.model.workload import DisruptionBudget, Namespace, Quota, Workload
 
 
@@ -98,6 +100,8 @@ class ClusterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     disruption_budgets: tuple[DisruptionBudget, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     quotas: tuple[Quota, ...] = ()
+    services: tuple[Service, ...] = ()
+    volumes: Volumes = NO_VOLUMES
     readings: tuple[tuple[Signal, Reading], ...] = ()
     models: tuple[WorkloadModel, ...] = ()
     prices: Prices = Prices()

@@ -55,7 +55,17 @@ def node_demand(shape: PodShape) -> Resources:
 
 def containers_requests(shape: PodShape) -> Resources:
     """Return `effective_requests` without the overhead."""
-    return _with_pod_level(_aggregate(shape, lambda container: container.requests), shape.pod_requests)
+    return _with_pod_level(containers_sum(shape), shape.pod_requests)
+
+
+def containers_sum(shape: PodShape) -> Resources:
+    """Return what the containers request together, whatever the pod as a whole requests."""
+    return _aggregate(shape, lambda container: container.requests)
+
+
+def containers_limits(shape: PodShape) -> Resources:
+    """Return the containers' limits together, whatever the limits of the pod as a whole."""
+    return _aggregate(shape, lambda container: container.limits)
 
 
 def placed_requests(pod: Pod) -> Resources:
