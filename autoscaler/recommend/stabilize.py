@@ -20,7 +20,7 @@ from autoscaler.model.spec import Behavior, ScalingRules
 
 MAX_REPLICAS = 2**31 - 1
 _EDGE = 1e-6
-"""Seconds by which times that are equal may differ as floats, so that an entry at the edge of a window is told apart."""
+"""Seconds by which equal times may differ as floats: an entry at the edge of a window must be told apart."""
 Entries = tuple[tuple[float, int], ...]
 """(time in epoch seconds, replicas or change of replicas), in the order of the peer's slots."""
 

@@ -12,11 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from autoscaler.interfaces import WorkloadView
 from autoscaler.model.pod import Container, Phase, Pod, PodShape, ReadyCondition
+from autoscaler.model.policy import ActionRules, Constraints, GlobalConstraints, Goals, MpaSpec, UpdateMode
+from autoscaler.model.readings import Missing, MissingReason, PodSample, PodSamples, Reading, Signal, SignalKind
+from autoscaler.model.reasons import Code
+from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import Resources
-from autoscaler.model.spec import Behavior, RulePolicy, ScalingRules
+from autoscaler.model.snapshot import Prices
+from autoscaler.model.spec import Behavior, MetricSpec, RulePolicy, ScalingRules, TargetRef, decode_hook
+from autoscaler.model.workload import Workload
 from autoscaler.recommend import horizontal as calculator
 from autoscaler.recommend import stabilize
+from autoscaler.recommend.hpa import HpaMemory, HpaParams, HpaRecommender
 from tests.golden.vectors import Case, check_set
 
 Values = Mapping[str, Any]
@@ -33,6 +43,10 @@ def test_hpa_replica_calculator() -> None:
 
 def test_hpa_replica_calculator_edges() -> None:
     check_set("hpa_replica_calculator_edges", check_calculation, listed=undefined_in_the_peer)
+
+
+def test_hpa_sequences() -> None:
+    check_set("hpa_sequences", check_sequence)
 
 
 # Behaviour
@@ -158,11 +172,12 @@ class Calculation:
         self.container: str = given.get("container", "")
         self.pods = tuple(read_pod(pod) for pod in given.get("pods", ()))
         self.tolerance = calculator.Tolerance(up=given["tolerance_up"], down=given["tolerance_down"])
+        seconds = "seconds" if self.is_edge else "s"
         self.readiness = calculator.Readiness(
             now=0.0,
-            cpu_initialization_period_seconds=first(given, "cpu_initialization_period_s", "cpu_initialization_period_seconds"),
-            initial_readiness_delay_seconds=first(given, "initial_readiness_delay_s", "initial_readiness_delay_seconds"),
-        )  # fmt: skip
+            cpu_initialization_period_seconds=first(given, f"cpu_initialization_period_{seconds}"),
+            initial_readiness_delay_seconds=first(given, f"initial_readiness_delay_{seconds}"),
+        )
 
     def usage(self) -> dict[str, calculator.Usage]:
         """
@@ -304,3 +319,135 @@ def read_container(given: Values) -> Container:
 
 def read_requests(given: Values) -> Resources:
     return Resources.of({name.partition("_")[0]: amount for name, amount in given.items() if amount is not None})
+
+
+# Sequences: the whole recommender
+
+
+START = 1_700_000_000.0
+WORKLOAD = Workload(
+    namespace="ns", kind="Deployment", name="web", replicas=0, template=PodShape(namespace="ns", containers=())
+)
+
+
+def check_sequence(case: Case) -> str:
+    given = case["input"]
+    spec, params = read_spec(given["hpa_spec"]), read_params(given["controller"])
+    engine, memory = HpaRecommender(), HpaMemory()
+    for number, (step, expected) in enumerate(zip(given["steps"], case["expected"]["steps"], strict=True)):
+        view = read_view(given, step, spec)
+        recommendation, memory = engine.recommend(view, params, memory)
+        ours = told(recommendation, memory, step["current_replicas"])
+        wanted = {name: expected[name] for name in ours}
+        wanted["conditions"] = [(each["type"], each["status"], each["reason"]) for each in expected["conditions"]]
+        if ours != wanted:
+            return f"step {number}: " + "; ".join(
+                f"{name} {ours[name]} != {wanted[name]}" for name in ours if ours[name] != wanted[name]
+            )
+        if recommendation.held != bool(expected["error"]):
+            return f"step {number}: held is {recommendation.held} with error {expected['error']!r}"
+    return ""
+
+
+def told(recommendation: Recommendation, memory: HpaMemory, current: int) -> dict[str, Any]:
+    errors = [reason.message for reason in recommendation.reasons if reason.code is Code.SIGNAL_MISSING]
+    scaled = memory.last_scale_at
+    return {
+        "scale_replicas_after": recommendation.replicas,
+        "rescaled": recommendation.replicas != current,
+        "last_scale_time_s": round(scaled - START) if scaled else None,
+        "error": errors[0] if errors else None,
+        "conditions": [(each.type, each.status, each.reason) for each in recommendation.conditions],
+    }
+
+
+def read_spec(given: Values) -> MpaSpec:
+    return MpaSpec(
+        scale_target_ref=convert(given["scaleTargetRef"], TargetRef),
+        goals=Goals(metrics=convert(given.get("metrics", []), tuple[MetricSpec, ...])),
+        constraints=Constraints(
+            global_=GlobalConstraints(min_replicas=given.get("minReplicas"), max_replicas=given["maxReplicas"])
+        ),
+        policy=ActionRules(
+            update_mode=UpdateMode.AUTO, engine="hpa", behavior=convert(given.get("behavior"), Behavior | None)
+        ),
+    )
+
+
+def convert(given: Any, kind: Any) -> Any:
+    return msgspec.convert(given, kind, dec_hook=decode_hook)
+
+
+def read_params(given: Values) -> HpaParams:
+    return HpaParams(
+        cpu_initialization_period_seconds=given["cpu_initialization_period_s"],
+        initial_readiness_delay_seconds=given["initial_readiness_delay_s"],
+        downscale_stabilization_seconds=given["downscale_stabilisation_s"],
+        tolerance=given["tolerance"],
+    )
+
+
+def read_view(given: Values, step: Values, spec: MpaSpec) -> WorkloadView:
+    now = START + step["t_s"]
+    pods = read_pods(given, step, now)
+    workload = msgspec.structs.replace(
+        WORKLOAD, replicas=step["current_replicas"], status_replicas=step["status_replicas"]
+    )
+    return WorkloadView(
+        now=now,
+        workload=workload,
+        spec=spec,
+        pods=pods,
+        readings=read_readings(step["metrics"], pods, now),
+        model=None,
+        prices=Prices(),
+        reaction_seconds=60.0,
+        node_seconds=120.0,
+        largest_node=Resources(),
+        period=15.0,
+    )
+
+
+def read_pods(given: Values, step: Values, now: float) -> tuple[Pod, ...]:
+    requests = Resources.of(cpu=given["pod_request_cpu_millicores"], memory=given["pod_request_memory_bytes"])
+    shape = PodShape(namespace="ns", containers=(Container(name="web", requests=requests),))
+    ready = step["pod_count"] - step["unready_pods"]
+    return tuple(
+        Pod(
+            name=f"web-{number}",
+            shape=shape,
+            workload=WORKLOAD.key,
+            started_at=now - (3600.0 if number < ready else 20.0),
+            ready=ReadyCondition("True", now - 3600.0) if number < ready else ReadyCondition("False", now - 20.0),
+        )
+        for number in range(step["pod_count"])
+    )
+
+
+def read_readings(given: Values, pods: tuple[Pod, ...], now: float) -> dict[Signal, Reading]:
+    key, ready = WORKLOAD.key, sum(pod.is_ready for pod in pods)
+    found: dict[Signal, Reading] = {}
+    for field, amount in given.items():
+        signal = Signal(key, *SIGNALS[field])
+        if amount is None:
+            found[signal] = Missing(MissingReason.FAILED, "api down")
+        elif signal.kind is SignalKind.EXTERNAL_METRIC:
+            found[signal] = PodSamples((PodSample("", amount, now),))
+        else:
+            measured = len(pods) if signal.kind is SignalKind.POD_MEMORY else ready
+            container = "" if signal.kind is SignalKind.PODS_METRIC else "web"
+            found[signal] = PodSamples(
+                tuple(
+                    PodSample(pod.name, amount if number < measured else 0, now - 5.0, 30.0, container)
+                    for number, pod in enumerate(pods)
+                )
+            )
+    return found
+
+
+SIGNALS: Mapping[str, tuple[SignalKind, str]] = {
+    "cpu_usage_millicores_per_ready_pod": (SignalKind.POD_CPU, ""),
+    "memory_usage_bytes_per_pod": (SignalKind.POD_MEMORY, ""),
+    "qps_milli_per_ready_pod": (SignalKind.PODS_METRIC, "qps"),
+    "external_queue_value_milli": (SignalKind.EXTERNAL_METRIC, "queue"),
+}
