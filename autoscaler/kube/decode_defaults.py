@@ -15,18 +15,23 @@ from autoscaler.scheduling.requests import containers_limits, containers_sum, is
 
 
 def with_api_defaults(shape: PodShape) -> PodShape:
-    """
-    Return the shape as the API server would store it; doing it twice changes nothing more.
-
-    A limit becomes the request where there is none. With resources set for the
-    pod as a whole, its missing requests come from the containers' sum, else
-    from its limits; huge pages limits come from the containers'.
-    """
-    shape = replace(
+    """Return the shape with each container's limits as its missing requests; twice is the same as once."""
+    return replace(
         shape,
         containers=tuple(map(_container, shape.containers)),
         init_containers=tuple(map(_container, shape.init_containers)),
     )
+
+
+def with_pod_level_defaults(shape: PodShape) -> PodShape:
+    """
+    Return the shape with what is missing of its pod-level resources, where some are set.
+
+    Missing requests come from the containers' sum (cpu and memory), else from
+    the pod's limits; huge pages limits come from the containers'. It comes
+    after `with_api_defaults`; servers differ in whether they do it, and it
+    never lowers what a pod counts for by its spec.
+    """
     requests, limits = shape.pod_requests or NOTHING, shape.pod_limits or NOTHING
     if not requests.amounts and not limits.amounts:
         return shape

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from autoscaler.kube import decode_wire as wire
-from autoscaler.kube.decode_defaults import with_api_defaults
+from autoscaler.kube.decode_defaults import with_api_defaults, with_pod_level_defaults
 from autoscaler.kube.decode_placement import selector_of
 from autoscaler.kube.decode_pod import claims_of, shape_of
 from autoscaler.kube.decode_read import amounts, object_name, seconds
@@ -53,7 +53,7 @@ def workload_of(thing: wire.Workload, shapes: ShapeInterner) -> Workload:
         kind=thing.kind,
         name=meta.name,
         replicas=_replicas(thing),
-        template=shapes.intern(with_api_defaults(shape)),
+        template=shapes.intern(with_pod_level_defaults(with_api_defaults(shape))),
         status_replicas=reported if reported is not None else status.active or 0,
         api_version=thing.api_version or "apps/v1",
         selector=selector_of(spec.selector) or LabelSelector(shape.labels),

@@ -84,20 +84,24 @@ class Question:
         return (*found, (AFFINITY, names)) if names else tuple(found)
 
     @cached_property
-    def hopeless(self) -> Rejection | None:
-        """Why no node at all is possible, as PreFilter says it."""
-        for plugin in FILTERS:
-            rejection = plugin.whole(self) if plugin.whole is not None else None
-            if rejection is not None:
-                return rejection
-            if plugin.name == AFFINITY and self._names_exclude_each_other:
-                both = f"node(s) didn't satisfy plugin(s) [{AFFINITY} {NODE_NAME}] simultaneously"
-                return unresolvable(NODE_NAME, both, stage="PreFilter")
-        return None
+    def exclusion(self) -> str:
+        """The reason given for a node that is not named: it names all plugins with a list."""
+        plugins = " ".join(sorted(plugin for plugin, _ in self.named_nodes))
+        return f"node(s) didn't satisfy plugin(s) [{plugins}]{' simultaneously' if self.contradicts else ''}"
 
-    @property
-    def _names_exclude_each_other(self) -> bool:
-        return len(self.named_nodes) > 1 and not frozenset.intersection(*(names for _, names in self.named_nodes))
+    @cached_property
+    def contradicts(self) -> bool:
+        """Whether no node is in all lists."""
+        lists = [names for _, names in self.named_nodes]
+        return bool(lists) and not frozenset.intersection(*lists)
+
+    @cached_property
+    def hopeless(self) -> Rejection | None:
+        """Why no node at all is possible, as PreFilter says it; contradicting lists of nodes come before."""
+        if self.contradicts:
+            return None
+        answers = (plugin.whole(self) for plugin in FILTERS if plugin.whole is not None)
+        return next(filter(None, answers), None)
 
 
 class FilterPlugin(msgspec.Struct, frozen=True):
@@ -174,15 +178,11 @@ def shortfalls(shape: PodShape, state: NodeState) -> tuple[Shortfall, ...]:
 
 
 def _excluded(question: Question, state: NodeState) -> Rejection | None:
-    """Reject a node that a plugin's list of names leaves out; the reason names all plugins with a list."""
+    """Reject a node that a plugin's list of names leaves out."""
     for plugin, names in question.named_nodes:
         if state.name not in names:
-            return _not_named(plugin, " ".join(sorted(each for each, _ in question.named_nodes)))
+            return unresolvable(plugin, question.exclusion, stage="PreFilter")
     return None
-
-
-def _not_named(plugin: str, plugins: str) -> Rejection:
-    return unresolvable(plugin, f"node(s) didn't satisfy plugin(s) [{plugins}]", stage="PreFilter")
 
 
 def _first_rejection(question: Question, state: NodeState) -> Rejection | None:
@@ -200,7 +200,7 @@ def _alone(plugin: FilterPlugin, question: Question, state: NodeState) -> Reject
         return whole
     for name, names in question.named_nodes:
         if name == plugin.name and state.name not in names:
-            return _not_named(name, name)
+            return unresolvable(name, f"node(s) didn't satisfy plugin(s) [{name}]", stage="PreFilter")
     return plugin.check(question, state)
 
 

@@ -101,9 +101,14 @@ def nonzero_requests(pod: Pod) -> Resources:
 
 @lru_cache(maxsize=1 << 16)
 def scoring_requests(shape: PodShape) -> Resources:
-    """Return cpu and memory that LeastAllocated counts for the incoming pod (defaults for each container)."""
+    """
+    Return cpu and memory that LeastAllocated counts for the incoming pod.
+
+    Defaults apply to each container. Pod-level requests are not looked at:
+    NodeResourcesFit scores without them although it filters with them.
+    """
     total = _aggregate(shape, lambda container: _filled(container.requests, _SCORING_DEFAULTS))
-    return (_with_pod_level(total, shape.pod_requests) + shape.overhead).only((CPU, MEMORY))
+    return (total + shape.overhead).only((CPU, MEMORY))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -176,14 +181,13 @@ def _placed(pod: Pod, defaults: Resources) -> Resources:
 
 
 def _pod_level_in_force(shape: PodShape, resize: Resize) -> Resources | None:
-    """Return the largest of the pod-level requests in the spec and in the statuses (less overhead)."""
+    """Return the largest of the pod-level requests in the spec and in the statuses."""
     reported = [amounts for amounts in (resize.pod_actual, resize.pod_allocated) if amounts is not None]
     if not _sets_pod_level(shape.pod_requests) or not reported:
         return shape.pod_requests
     largest = NOTHING if resize.state == INFEASIBLE else shape.pod_requests or NOTHING
     for amounts in reported:
-        overhead = {name: shape.overhead.get(name) for name in amounts.names()}
-        largest = largest.largest(Resources.of({n: max(0, a - overhead[n]) for n, a in amounts.items()}))
+        largest = largest.largest(amounts)
     return largest
 
 

@@ -14,6 +14,7 @@ from autoscaler.model.volumes import Volumes
 from autoscaler.scheduling import requests
 from autoscaler.scheduling.context import SchedulingContext
 from autoscaler.scheduling.predicates import filter_nodes
+from autoscaler.scheduling.scores import NodeScore, rank_nodes
 from autoscaler.scheduling.verdict import Rejection, Verdict
 from tests.golden.vectors import Case, check_set
 
@@ -38,6 +39,10 @@ def test_theme(theme: str) -> None:
 
 def test_filter() -> None:
     check_set("scheduler_filter", _check_filter)
+
+
+def test_score() -> None:
+    check_set("scheduler_score", _check_score)
 
 
 def test_requests() -> None:
@@ -71,6 +76,34 @@ def _check_filter(case: Case) -> str:
         if got != wanted:
             return f"{name}: {got}, expected {wanted}"
     return ""
+
+
+def _check_score(case: Case) -> str:
+    expected = case["expected"]
+    ranking = rank_nodes(_incoming(case), _context(case, "pods"))
+    got = {score.node: _plugins(score) for score in ranking.nodes}
+    if sorted(got) != expected["feasible_nodes"]:
+        return f"feasible {sorted(got)}, expected {expected['feasible_nodes']}"
+    for name, wanted in expected["nodes"].items():
+        if got[name] != wanted:
+            return f"{name}: {got[name]}, expected {wanted}"
+    if sorted(ranking.skipped) != sorted(expected["skipped_plugins"]):
+        return f"skipped {ranking.skipped}, expected {expected['skipped_plugins']}"
+    order: dict[int, list[str]] = {}
+    for score in ranking.nodes:
+        order.setdefault(score.total, []).append(score.node)
+    if [{"total": total, "nodes": nodes} for total, nodes in order.items()] != expected["ranking"]:
+        return f"ranking {order}, expected {expected['ranking']}"
+    return ""
+
+
+def _plugins(score: NodeScore) -> dict[str, Any]:
+    return {
+        "raw": {each.plugin: each.raw for each in score.plugins},
+        "normalized": {each.plugin: each.normalized for each in score.plugins},
+        "weighted": {each.plugin: each.weighted for each in score.plugins},
+        "total": score.total,
+    }
 
 
 def _check_requests(case: Case) -> str:
