@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from autoscaler.backtest.schema import Bounds
+
 METRICS = (
     "usd_per_day",
     "slo_violation_share",
@@ -65,3 +67,80 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: float
     node_hours: dict[str, float]
     """By instance type."""
+
+
+class RunSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a run went, in bins of equal length: the mean of each.
+
+    `lines` are of the whole cluster, `services` by workload (the largest few).
+    Keys: usd (an hour), nodes, replicas (ready), cpu (cores requested), work
+    (cores asked for by the load), memory (GiB requested), slow (share); of a
+    service cpu and memory are one pod's.
+    """
+
+    hours: tuple[float, ...]
+    bin_minutes: float
+    length_hours: float
+    lines: dict[str, tuple[float, ...]]
+    services: dict[str, dict[str, tuple[float, ...]]] = {}
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One run to do. `preset` says that the settings are the engine's defaults; `plots` that series are wanted."""
+
+    scenario: str
+    """A file's path or a bundled name."""
+    engine: str
+    settings: dict[str, Any] = {}
+    seed: int = 0
+    preset: bool = True
+    plots: bool = False
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was done."""
+
+    job: Job
+    figures: RunFigures
+    series: RunSeries | None = None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was not."""
+
+    job: Job
+    message: str
+
+
+Outcome = Run | Failure
+
+
+def describe_settings(settings: dict[str, Any]) -> str:
+    """
+    Print settings for people.
+
+    >>> describe_settings({"target": 0.7, "safe": 0.85})
+    'target 0.7, safe 0.85'
+    """
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
+    )
+
+
+def missed_bounds(expect: dict[str, Bounds], figures: RunFigures) -> tuple[str, ...]:
+    """
+    Return a sentence for each bound that a run did not keep, in the order of the metrics.
+
+    A figure that is null keeps every bound.
+    """
+    missed = []
+    for name in METRICS:
+        bounds, value = expect.get(name), getattr(figures, name)
+        if bounds is None or value is None:
+            continue
+        if bounds.min is not None and value < bounds.min:
+            missed.append(f"{name} is {value:.6g}, expected at least {bounds.min:g}")
+        if bounds.max is not None and value > bounds.max:
+            missed.append(f"{name} is {value:.6g}, expected at most {bounds.max:g}")
+    return tuple(missed)

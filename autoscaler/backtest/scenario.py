@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from autoscaler.backtest.results import METRICS
 from autoscaler.backtest.schema import ScenarioFile
 from autoscaler.backtest.traces import Field, data_folders
 from autoscaler.backtest.world import build_world, grid_of
@@ -93,8 +94,6 @@ def _check(file: ScenarioFile, where: str) -> None:
         if not all(part.isalnum() for part in entry.name.split("-")) or entry.name != entry.name.lower():
             raise field.error(entry.name, "lower-case letters, digits and single dashes between them")
         seen.add(entry.name)
-    from autoscaler.backtest.results import METRICS
-
     for name, bounds in file.expect.items():
         if name not in METRICS:
             raise root.at(f"expect.{name}").error(name, f"one of {', '.join(METRICS)}")

@@ -1,0 +1,147 @@
+"""Which runs a backtest has, and doing them on all cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from autoscaler.backtest.collect import figures_of, series_of
+from autoscaler.backtest.engines import ENGINES, Prepared, settings_of
+from autoscaler.backtest.results import Failure, Job, Outcome, Run
+from autoscaler.backtest.scenario import Scenario, load_scenario
+from autoscaler.errors import AutoscalerError, ScenarioError
+
+OWN_POLICIES = "policies"
+"""The engine name that stands for the documents in the scenario itself."""
+
+Report = Callable[[int, int, Outcome], None]
+"""Called with the number of jobs done, of all jobs, and the newest outcome."""
+
+
+def jobs_of(scenario: Scenario, engines: Sequence[str], *, path: str, sweep: bool = False, seeds: int = 1) -> list[Job]:
+    """
+    Return the runs of one scenario: each engine, its settings, and *seeds* seeds counted up from the scenario's.
+
+    Raises:
+        ScenarioError: an engine is not known, or the scenario has no policies of its own.
+    """
+    jobs = []
+    for name in engines:
+        check_engine(name, scenario)
+        settings = settings_of(ENGINES[name], sweep=sweep) if name in ENGINES else ({},)
+        jobs += [
+            Job(
+                scenario=path,
+                engine=name,
+                settings=each,
+                seed=scenario.file.seed + offset,
+                preset=place == 0,
+                plots=place == 0 and offset == 0,
+            )
+            for place, each in enumerate(settings)
+            for offset in range(seeds)
+        ]
+    return jobs
+
+
+def check_engine(name: str, scenario: Scenario) -> None:
+    """
+    Make sure that there is such an engine for the scenario.
+
+    Raises:
+        ScenarioError: it is not known, or is `policies` and the scenario has none.
+    """
+    if name == OWN_POLICIES and scenario.file.policies:
+        return
+    if name not in ENGINES:
+        allowed = f"one of {', '.join(ENGINES)}, or {OWN_POLICIES} for a scenario that has documents of its own"
+        raise ScenarioError(scenario.where, "--engines", name, allowed)
+
+
+def prepare(scenario: Scenario, engine: str, settings: dict[str, Any], *, seed: int) -> Prepared:
+    """
+    Return the simulated cluster and the policies of one run.
+
+    Raises:
+        InputError: the scenario, a trace or its policies are wrong.
+    """
+    world = scenario.world(seed)
+    if engine != OWN_POLICIES:
+        return ENGINES[engine].prepare(world, {**ENGINES[engine].settings, **settings})
+    from autoscaler.policy_files import policies_of
+
+    return world, policies_of(scenario.file.policies, f"{scenario.where}: policies")
+
+
+def run_job(job: Job) -> Run:
+    """
+    Simulate one job.
+
+    Raises:
+        AutoscalerError: the scenario is wrong or the run failed.
+    """
+    from autoscaler.simulator.run import simulate
+
+    scenario = load_scenario(job.scenario)
+    world, policies = prepare(scenario, job.engine, job.settings, seed=job.seed)
+    result = simulate(world, policies)
+    return Run(
+        job=job,
+        figures=figures_of(result, job, scenario.name),
+        series=series_of(result, world) if job.plots else None,
+    )
+
+
+def run_safely(job: Job) -> Outcome:
+    """Simulate one job; whatever goes wrong is that job's Failure."""
+    try:
+        return run_job(job)
+    except AutoscalerError as error:
+        return Failure(job=job, message=str(error))
+    except Exception as error:
+        return Failure(job=job, message=f"{type(error).__name__}: {error}")
+
+
+def run_all(jobs: Sequence[Job], *, workers: int, report: Report | None = None) -> list[Outcome]:
+    """
+    Simulate all jobs on *workers* processes; results are in the order of the jobs.
+
+    A worker that dies fails its own job only.
+    """
+    outcomes: dict[int, Outcome] = {}
+    for place, outcome in _finished(jobs, workers):
+        outcomes[place] = outcome
+        if report is not None:
+            report(len(outcomes), len(jobs), outcome)
+    return [outcomes[place] for place in range(len(jobs))]
+
+
+def _finished(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]]:
+    """Yield places and outcomes as they come in."""
+    if workers <= 1 or len(jobs) <= 1:
+        for place, job in enumerate(jobs):
+            yield place, run_safely(job)
+        return
+    from concurrent.futures import as_completed
+
+    lost: list[int] = []
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        futures: dict[Future[Outcome], int] = {pool.submit(run_safely, job): place for place, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except BrokenProcessPool:
+                lost.append(futures[future])
+    for place in lost:
+        yield place, _alone(jobs[place])
+
+
+def _alone(job: Job) -> Outcome:
+    """Run a job in a process of its own, after the shared pool broke."""
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        try:
+            return pool.submit(run_safely, job).result()
+        except BrokenProcessPool:
+            return Failure(job=job, message="its process died, perhaps for want of memory")

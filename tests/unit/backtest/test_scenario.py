@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from autoscaler.backtest.reference import scenario_reference, scenario_schema
+from autoscaler.backtest.scenario import BUNDLED, load_scenario, parse_scenario
+from autoscaler.errors import ScenarioError
+from autoscaler.model.units import MIB
+from autoscaler.simulator import spec as world
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "scenario.md"
+SELF_CONTAINED = ("demo", "tiny")
+HEAD = "name: x\nlength: 1h\nhistory: 1h\nnodes: {types: [{name: n, cpu: 4, memory: 16Gi, price: 0.2}]}\n"
+WEB = "workloads: [{name: web, load: {constant: {rate: 10}}, cpuPerRequest: 20m}]\n"
+
+
+@pytest.mark.parametrize("name", SELF_CONTAINED)
+def test_bundled_scenarios_need_nothing_else(name: str) -> None:
+    scenario = load_scenario(name, {})
+    built = msgspec.structs.replace(scenario, folders=scenario.folders[-2:]).world()
+    world.check_world(built)
+    assert built.services
+
+
+@pytest.mark.parametrize("path", sorted(BUNDLED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_installed_scenario_parses_under_its_own_name(path: Path) -> None:
+    assert load_scenario(path).name == path.stem
+
+
+def test_equal_seeds_give_equal_worlds() -> None:
+    one, same, other = (load_scenario("tiny").world(seed) for seed in (3, 3, 4))
+    assert one.services[0].requests is not None
+    assert same.services[0].requests is not None
+    assert other.services[0].requests is not None
+    assert np.array_equal(one.services[0].requests, same.services[0].requests)
+    assert not np.array_equal(one.services[0].requests, other.services[0].requests)
+
+
+def test_defaults_of_a_workload() -> None:
+    (service,) = parse_scenario(HEAD + WEB, "s.yaml").world().services
+    assert (service.pod_requests.cpu, service.pod_requests.memory) == (500, 512 * MIB)
+    assert service.pod_limits.names() == ("memory",)
+    assert service.replicas == 2
+    assert service.requests is not None
+    assert service.requests.shape == (2 * 120,)
+
+
+def test_replicas_begin_where_the_first_load_needs_them() -> None:
+    text = HEAD + WEB.replace("rate: 10", "rate: 100")
+    (service,) = parse_scenario(text, "s.yaml").world().services
+    assert service.replicas == 6  # 100 requests a second x 20 ms = 2 cores, at 70 % of 500m
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "allowed"),
+    [
+        pytest.param(HEAD + "workload: []\n", "workload", "did you mean workloads", id="an-unknown-field"),
+        pytest.param(HEAD + "lenght: 1h\n", "lenght", "did you mean length", id="a-misspelt-field"),
+        pytest.param(HEAD, "workloads", "1 to", id="no-workloads"),
+        pytest.param(HEAD + WEB + "step: 0s\n", "step", "1s to 1h", id="no-step"),
+        pytest.param(HEAD + WEB + "warmup: 2h\n", "history", "warmup", id="a-warm-up-before-all-history"),
+        pytest.param(HEAD + WEB + "start: noon\n", "start", "ISO 8601", id="a-start-that-is-no-time"),
+        pytest.param(HEAD + WEB.replace("20m", "0"), "workloads[0].cpuPerRequest", "core-seconds", id="free-requests"),
+        pytest.param(
+            HEAD + WEB.replace("rate: 10", "rate: .nan"), "workloads[0].load.constant.rate", "finite", id="nan"
+        ),
+        pytest.param(
+            HEAD + WEB.replace("rate: 10", "rate: .inf"), "workloads[0].load.constant.rate", "finite", id="inf"
+        ),
+        pytest.param(HEAD + WEB.replace("rate: 10", "rate: -1"), "workloads[0].load.constant.rate", "0", id="negative"),
+        pytest.param(
+            HEAD + WEB.replace("web", "We b"), "workloads[0].name", "lower-case", id="a-name-kubernetes-refuses"
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "requests: {cpu: -1}, cpuPerRequest"),
+            "workloads[0].requests.cpu",
+            "at least 0",
+            id="a-negative-request",
+        ),
+        pytest.param(HEAD + WEB + "expect: {usd: {max: 1}}\n", "expect.usd", "usd_per_day", id="an-unknown-metric"),
+        pytest.param(
+            HEAD + WEB + "faults: [{kind: NodeLoss, at: 1h, cuont: 2}]\n",
+            "faults[0].cuont",
+            "did you mean count",
+            id="a-fault-with-an-unknown-field",
+        ),
+        pytest.param(HEAD + WEB + "faults: [{kind: Fire, at: 1h}]\n", "faults[0].kind", "NodeLoss", id="no-such-fault"),
+        pytest.param(
+            HEAD + WEB + "faults: [{kind: BadDeploy, at: 1h, workload: api}]\n",
+            "faults[0].workload",
+            "web",
+            id="a-fault-of-nobody",
+        ),
+        pytest.param(HEAD + WEB + "---\nname: y\n", "", "one YAML document", id="two-documents"),
+        pytest.param(HEAD + WEB + "seed: 1\nseed: 2\n", "line 7", "each key once", id="a-key-twice"),
+    ],
+)
+def test_wrong_scenarios_name_the_path_and_what_is_allowed(text: str, path: str, allowed: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        parse_scenario(text, "s.yaml").world()
+    assert error.value.where == "s.yaml"
+    assert error.value.path == path
+    assert allowed in error.value.allowed
+
+
+def test_unknown_instance_types_are_named() -> None:
+    nodes = "nodes: {catalogue: {file: aws_instance_types.csv, names: [m5.large, m1.huge]}}\n"
+    with pytest.raises(ScenarioError, match=r"m1\.huge"):
+        parse_scenario("name: x\n" + nodes + WEB, "s.yaml", folders=load_scenario("tiny").folders).world()
+
+
+def test_spot_needs_advice() -> None:
+    nodes = "nodes: {capacityTypes: [spot], catalogue: {file: aws_instance_types.csv}}\n"
+    with pytest.raises(ScenarioError, match="spotAdvisor"):
+        parse_scenario("name: x\n" + nodes + WEB, "s.yaml", folders=load_scenario("tiny").folders).world()
+
+
+def test_spot_prices_and_interruptions_come_from_the_advisor() -> None:
+    nodes = (
+        "nodes: {capacityTypes: [on-demand, spot], zones: [a, b], catalogue: {file: aws_instance_types.csv, "
+        "names: [m7i.xlarge], spotAdvisor: aws_spot_advisor_us-east-1.csv.gz}}\n"
+    )
+    (pool,) = parse_scenario("name: x\n" + nodes + WEB, "s.yaml", folders=load_scenario("tiny").folders).world().pools
+    prices = {(offer.zone, offer.capacity_type): offer.usd_per_hour for offer in pool.instance.offerings}
+    assert prices[("a", "spot")] == pytest.approx(0.2016 * (1 - 0.53))
+    assert prices[("b", "on-demand")] == 0.2016
+    assert {offer.interruptions_per_hour > 0 for offer in pool.instance.offerings} == {True, False}
+
+
+@pytest.mark.parametrize("name", ["no-such-scenario", "/no/such/file.yaml", "", "a\0b"])
+def test_a_missing_file_is_bad_input(name: str) -> None:
+    with pytest.raises(ScenarioError):
+        load_scenario(name)
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == scenario_reference()
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = scenario_schema()
+    assert schema["$defs"]["NodeLoss"]["properties"]["kind"] == {"const": "NodeLoss"}
+    assert schema["$defs"]["WorkloadEntry"]["required"] == ["name", "load"]
+    assert "description" in schema["$defs"]["ScenarioFile"]["properties"]["warmup"]
