@@ -15,7 +15,7 @@ import msgspec
 
 from autoscaler.errors import InputError
 from autoscaler.kube import decode_wire as wire
-from autoscaler.kube.decode_defaults import with_api_defaults
+from autoscaler.kube.decode_defaults import with_api_defaults, with_pod_level_defaults
 from autoscaler.kube.decode_node import node_of
 from autoscaler.kube.decode_pod import pod_of
 from autoscaler.kube.decode_read import Document, explain, object_name, read
@@ -51,6 +51,7 @@ __all__ = [
     "decode_volume",
     "decode_workload",
     "with_api_defaults",
+    "with_pod_level_defaults",
 ]
 
 Value = (
@@ -87,7 +88,7 @@ def decode_pod(document: Document, *, shapes: ShapeInterner | None = None) -> Po
 
     Pods decoded with one *shapes* share the objects of equal shapes.
     """
-    return pod_of(_named(read(document, wire.Pod)), shapes or ShapeInterner())
+    return pod_of(_named(read(document, wire.Pod)), ShapeInterner() if shapes is None else shapes)
 
 
 def decode_node(document: Document) -> Node:
@@ -100,7 +101,7 @@ def decode_workload(document: Document, *, shapes: ShapeInterner | None = None) 
     thing = _named(read(document, wire.Workload))
     if thing.kind not in WORKLOAD_KINDS:
         raise InputError(object_name(thing), "kind", thing.kind, ", ".join(WORKLOAD_KINDS))
-    return workload_of(thing, shapes or ShapeInterner())
+    return workload_of(thing, ShapeInterner() if shapes is None else shapes)
 
 
 def decode_budget(document: Document) -> DisruptionBudget:

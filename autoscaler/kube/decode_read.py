@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -86,12 +87,18 @@ def seconds_or_none(moment: datetime | None) -> float | None:
 
 def _amount(name: str, text: wire.Quantity, where: str, path: str) -> int:
     try:
-        amount = quantity_milli(text) if name.rpartition(".")[2] == CPU else quantity_value(text)
+        amount = _units(text, in_milli=name.rpartition(".")[2] == CPU)
     except ValueError as error:
         raise InputError(where, f"{path}.{name}", text, QUANTITY_FORM) from error
     if amount < 0:
         raise InputError(where, f"{path}.{name}", text, "a quantity of at least 0")
     return min(amount, _MOST)
+
+
+@lru_cache(maxsize=1 << 14, typed=True)
+def _units(text: wire.Quantity, *, in_milli: bool) -> int:
+    """Read one quantity. A cluster uses few different ones, many times over."""
+    return quantity_milli(text) if in_milli else quantity_value(text)
 
 
 def _title(parsed: Any) -> str:
