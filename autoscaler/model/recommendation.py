@@ -37,8 +37,9 @@ class Recommendation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     Replicas and sizes for one workload.
 
     `replicas` None means: no opinion, hold. `containers` empty means the same
-    for sizes. `headroom_replicas` is how many it may need before a new node is
-    ready (at least `replicas`); the planner keeps room for the difference.
+    for sizes. `forecast_replicas` is how many it should need by the time a new
+    node is ready, `headroom_replicas` how many it may need if the forecast errs
+    (both at least `replicas`, or 0 for no opinion); the planner keeps room.
     `held` tells that something was missing: nothing may shrink because of it.
     `restart_ok` is False when sizes should wait for pods' own restarts.
     """
@@ -48,6 +49,7 @@ class Recommendation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     replicas: int | None = None
     lower_replicas: int | None = None
     upper_replicas: int | None = None
+    forecast_replicas: int = 0
     headroom_replicas: int = 0
     containers: tuple[ContainerSize, ...] = ()
     urgent: bool = False

@@ -17,8 +17,8 @@ import msgspec
 
 from autoscaler.interfaces import WorkloadView
 from autoscaler.model.policy import MpaSpec, SloClass
-from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.readings import Sample, Signal, SignalKind
+from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.snapshot import SeasonalModel, WorkloadModel
 from autoscaler.model.workload import Workload
@@ -96,12 +96,18 @@ class JointRecommender:
             return msgspec.structs.replace(
                 held, containers=sizes, urgent=urgent, reasons=held.reasons + size_reasons
             ), memory
-        wanted, reasons = _replicas(demand, cores, view, memory)
+        wanted, reasons = _replicas(demand, cores, view)
         if work is None:
             wanted = max(wanted, view.workload.replicas)
         target, memory, stabilized = _stabilize(wanted, view, params, memory)
-        reasons = (*_why(target, raised, view, reasons, demand, cores, memory), *stabilized)
+        reasons = (
+            _why(target, view, raised=raised, demand=demand, cores=cores),
+            *_margin(memory),
+            *reasons,
+            *stabilized,
+        )
         ahead, _ = expected_demand(view, params, memory, work, horizon=view.node_seconds)
+        forecasted = max(target, _bounded(math.ceil((ahead or 0.0) / cores - 1e-9), view)[0])
         headroom = max(target, _bounded(math.ceil((ahead or 0.0) * node_factor(view) / cores - 1e-9), view)[0])
         return (
             Recommendation(
@@ -110,6 +116,7 @@ class JointRecommender:
                 replicas=target,
                 lower_replicas=min(wanted, target),
                 upper_replicas=max(wanted, target, headroom),
+                forecast_replicas=forecasted,
                 headroom_replicas=headroom,
                 containers=sizes,
                 urgent=urgent,
@@ -218,21 +225,13 @@ def _bounded(replicas: int, view: WorkloadView) -> tuple[int, tuple[Reason, ...]
     return replicas, ()
 
 
-def _replicas(demand: float, cores: float, view: WorkloadView, memory: JointMemory) -> tuple[int, tuple[Reason, ...]]:
+def _replicas(demand: float, cores: float, view: WorkloadView) -> tuple[int, tuple[Reason, ...]]:
     if view.workload.replicas == 0 and bounds(view)[0] > 0:
         return 0, (Reason(Code.PAUSED, "scaled to 0 by hand: left alone until it is scaled up"),)
     return _bounded(min(math.ceil(demand / cores - 1e-9), MOST_REPLICAS), view)
 
 
-def _why(  # noqa: PLR0913  (one sentence out of all that went into it)
-    target: int,
-    raised: bool,
-    view: WorkloadView,
-    limited: tuple[Reason, ...],
-    demand: float,
-    cores: float,
-    memory: JointMemory,
-) -> tuple[Reason, ...]:
+def _why(target: int, view: WorkloadView, *, raised: bool, demand: float, cores: float) -> Reason:
     current = view.workload.replicas
     if target == current:
         code = Code.UNCHANGED
@@ -240,13 +239,14 @@ def _why(  # noqa: PLR0913  (one sentence out of all that went into it)
         code = Code.FORECAST_RISE if raised else Code.LOAD_NEEDS_MORE
     else:
         code = Code.LOAD_NEEDS_FEWER
-    first = Reason(code, f"{demand:.2f} cores of work expected, {cores:.2f} a pod")
-    if memory.margin > 0.01:
-        margin = Reason(
-            Code.SLO_CORRECTION, f"head-room +{math.expm1(memory.margin):.0%}: the objective was missed lately"
-        )
-        return (first, margin, *limited)
-    return (first, *limited)
+    return Reason(code, f"{demand:.2f} cores of work expected, {cores:.2f} a pod")
+
+
+def _margin(memory: JointMemory) -> tuple[Reason, ...]:
+    if memory.margin <= 0.01:
+        return ()
+    more = math.expm1(memory.margin)
+    return (Reason(Code.SLO_CORRECTION, f"head-room +{more:.0%}: the objective was missed lately"),)
 
 
 def _stabilize(

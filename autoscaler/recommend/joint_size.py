@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autoscaler.model.pod import Container
-from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.readings import Sample, Signal, SignalKind
+from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import CPU, MEMORY, Resources
 from autoscaler.model.spec import Quantity
@@ -48,7 +48,10 @@ def size(
     if params.size_cpu and CPU in controlled:
         _size_cpu(view, main, target, reasons, settled=settled)
     if params.size_memory and MEMORY in controlled:
-        _size_memory(view, main, memory, target, reasons, settled=settled)
+        wanted, why = _memory_change(view, main, memory, settled=settled)
+        if why:
+            target[MEMORY] = wanted
+            reasons.append(why)
     if not target:
         return (), memory, tuple(reasons), False
     capped = Resources.of(_capped(target, main, view, reasons))
@@ -98,29 +101,22 @@ def _size_cpu(
         reasons.append(Reason(Code.SHAPE_CHEAPER, message))
 
 
-def _size_memory(
-    view: WorkloadView,
-    main: Container,
-    memory: JointMemory,
-    target: dict[str, int],
-    reasons: list[Reason],
-    *,
-    settled: bool,
-) -> None:
+def _memory_change(
+    view: WorkloadView, main: Container, memory: JointMemory, *, settled: bool
+) -> tuple[int, Reason | None]:
+    """Return the memory the main container should ask for and why; no reason means leave it."""
     needed = needed_memory(view, memory)
     if needed <= 0:
-        return
+        return 0, None
     others = sum(c.requests.memory for c in view.workload.template.containers if c is not main)
-    needed = max(needed - others, 16 * MIB)
-    now = main.requests.memory
+    needed, now = max(needed - others, 16 * MIB), main.requests.memory
+    message = f"memory needs {needed // MIB}Mi at full load, {now // MIB}Mi is asked for"
     if now < needed:
-        target[MEMORY] = needed
         code = Code.OOM_KILLED if memory.memory_floor >= needed else Code.USAGE_ABOVE_REQUEST
-        reasons.append(Reason(code, f"memory needs {needed // MIB}Mi at full load, {now // MIB}Mi is asked for"))
-    elif now > needed * _SHRINK_BAND and settled:
-        target[MEMORY] = needed
-        message = f"memory needs {needed // MIB}Mi at full load, {now // MIB}Mi is asked for"
-        reasons.append(Reason(Code.USAGE_BELOW_REQUEST, message))
+        return needed, Reason(code, message)
+    if now > needed * _SHRINK_BAND and settled:
+        return needed, Reason(Code.USAGE_BELOW_REQUEST, message)
+    return 0, None
 
 
 def _note_kills(view: WorkloadView, memory: JointMemory) -> tuple[JointMemory, bool]:

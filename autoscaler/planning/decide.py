@@ -1,0 +1,175 @@
+"""
+The decision: what each workload should have, what to change, and a last check.
+
+    decide = recommend (per workload) → plan (replicas × requests × nodes) → guard
+
+Pure: equal snapshots, policies and states give equal decisions, byte for byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from autoscaler.interfaces import Recommender
+from autoscaler.model.plan import AnyAction, Decision, EvictPod, Note, Plan, ResizePod, SetGroupSize, SetReplicas
+from autoscaler.model.policy import NodeEngine, Policies, ScalingPolicySpec, UpdateMode
+from autoscaler.model.readings import Signal
+from autoscaler.model.reasons import Code, Reason
+from autoscaler.model.recommendation import Recommendation
+from autoscaler.model.snapshot import ClusterSnapshot
+from autoscaler.model.state import DecisionState
+from autoscaler.planning.budgets import disruption_room, forget_old, note_disruptions
+from autoscaler.planning.effective import Effective, cluster_rules, effective_policies
+from autoscaler.planning.guard import GuardLimits, guard
+from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.node_layer import NodePlan, plan_nodes
+from autoscaler.planning.prices import prices_or_estimate
+from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
+from autoscaler.planning.workload_actions import WorkloadActions, workload_actions
+from autoscaler.recommend.engines import BUILT_IN
+
+
+def signals_of(
+    snapshot: ClusterSnapshot, policies: Policies, *, engines: Mapping[str, Recommender] = BUILT_IN
+) -> list[Signal]:
+    """Return what must be read before `decide` can judge the workloads of *snapshot*."""
+    governed = effective_policies(snapshot.workloads, snapshot.namespaces, policies)
+    return wanted_signals(SnapshotIndex(snapshot), governed, engines)
+
+
+def decide(
+    snapshot: ClusterSnapshot,
+    policies: Policies,
+    state: DecisionState,
+    *,
+    engines: Mapping[str, Recommender] = BUILT_IN,
+) -> Decision:
+    """
+    Return what to do about what was seen, with reasons, and the memory for the next time.
+
+    Args:
+        snapshot: all that was seen, at one moment.
+        policies: the documents in force.
+        state: what the last decision returned, or `DecisionState()`.
+        engines: recommenders by name.
+    """
+    index = SnapshotIndex(snapshot)
+    governed = effective_policies(snapshot.workloads, snapshot.namespaces, policies)
+    _, rules = cluster_rules(policies)
+    advised = recommend_all(index, governed, state, engines)
+    parts = _workload_parts(index, governed, advised.recommendations)
+    room = disruption_room(rules, snapshot, state)
+    nodes = plan_nodes(index, rules, state, parts=parts, advice=advised.recommendations, room=room)
+    missing = frozenset(advice.workload for advice in advised.recommendations if advice.held)
+    wanted = _ordered([action for part in parts.values() for action in part.actions], nodes)
+    checked = guard(wanted, index, governed, held=missing, limits=_limits(rules, room_pods=room.pods))
+    plan = _plan(index, checked.actions, parts, nodes)
+    return Decision(
+        plan=plan,
+        recommendations=advised.recommendations,
+        state=_next_state(snapshot, state, advised, nodes=nodes, actions=checked.actions),
+        held=_held(advised, parts),
+        notes=_notes(parts, nodes, checked.notes),
+    )
+
+
+def _workload_parts(
+    index: SnapshotIndex, governed: Mapping[str, Effective], advice: Sequence[Recommendation]
+) -> dict[str, WorkloadActions]:
+    snapshot = index.snapshot
+    prices = prices_or_estimate(snapshot.prices, snapshot.node_groups)
+    return {
+        one.workload: workload_actions(
+            index.workloads[one.workload],
+            governed[one.workload],
+            one,
+            index.pods_of(one.workload),
+            prices=prices,
+            now=snapshot.observed_at,
+        )
+        for one in advice
+    }
+
+
+def _ordered(actions: Sequence[AnyAction], nodes: NodePlan) -> list[AnyAction]:
+    """Nodes up, templates and resizes, replicas up, replicas down, evictions, then drains and nodes down."""
+
+    def rank(action: AnyAction) -> int:
+        if isinstance(action, SetReplicas):
+            return 2 if action.replicas > action.expected else 3
+        if isinstance(action, EvictPod):
+            return 4
+        return 1
+
+    grow = [action for action in nodes.actions if isinstance(action, SetGroupSize)]
+    rest = [action for action in nodes.actions if not isinstance(action, SetGroupSize)]
+    return [*grow, *sorted(actions, key=rank), *rest]
+
+
+def _limits(rules: ScalingPolicySpec, *, room_pods: int) -> GuardLimits:
+    money = rules.objective.money.per_day
+    return GuardLimits(
+        usd_per_hour=money.number / 24 if money is not None else math.inf,
+        evictions=room_pods,
+    )
+
+
+def _plan(
+    index: SnapshotIndex, actions: tuple[AnyAction, ...], parts: Mapping[str, WorkloadActions], nodes: NodePlan
+) -> Plan:
+    now = sum(node.usd_per_hour for node in index.snapshot.nodes)
+    change = sum(action.usd_per_hour for action in actions if not isinstance(action, (SetReplicas, ResizePod)))
+    advised = tuple(action for part in parts.values() for action in part.advised) + nodes.advised
+    return Plan(
+        actions=actions,
+        advised=advised,
+        usd_per_hour_now=now,
+        usd_per_hour_after=max(0.0, now + change),
+        bound_gap=nodes.bound_gap,
+    )
+
+
+def _next_state(
+    snapshot: ClusterSnapshot,
+    state: DecisionState,
+    advised: Recommended,
+    *,
+    nodes: NodePlan,
+    actions: Sequence[AnyAction],
+) -> DecisionState:
+    now = snapshot.observed_at
+    grew = any(isinstance(action, SetGroupSize) for action in actions)
+    return msgspec.structs.replace(
+        state,
+        workloads=advised.memories,
+        nodes=nodes.memory,
+        last_scale_up_at=now if grew else state.last_scale_up_at,
+        last_consolidation_at=nodes.last_consolidation_at,
+        disruptions=forget_old(now, note_disruptions(now, state.disruptions, actions)),
+    )
+
+
+def _held(advised: Recommended, parts: Mapping[str, WorkloadActions]) -> tuple[Note, ...]:
+    missing = tuple(
+        Note(target=f"workload/{advice.workload}", reasons=advice.reasons)
+        for advice in advised.recommendations
+        if advice.held and not parts[advice.workload].actions
+    )
+    return advised.held + missing
+
+
+def _notes(parts: Mapping[str, WorkloadActions], nodes: NodePlan, guarded: tuple[Note, ...]) -> tuple[Note, ...]:
+    workloads = tuple(part.note for part in parts.values() if part.note is not None)
+    return workloads + nodes.notes + guarded
+
+
+def owns_nodes(rules: ScalingPolicySpec) -> Reason | None:
+    """Return why the nodes are not ours to change, None where they are."""
+    if rules.nodes.engine is NodeEngine.NONE:
+        return Reason(Code.NODES_ELSEWHERE, "nodes.engine is none: another system owns the nodes")
+    if rules.mode in (UpdateMode.OFF, UpdateMode.RECOMMEND):
+        return Reason(Code.MODE_RECOMMEND, f"mode {rules.mode.value}: nodes are planned, not changed")
+    return None

@@ -1,0 +1,143 @@
+"""
+Asks each workload's engine what it should have.
+
+An engine that fails, a parameter that is wrong: each holds its own workload and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from autoscaler.interfaces import Recommender, WorkloadView
+from autoscaler.model.plan import Note
+from autoscaler.model.policy import UpdateMode
+from autoscaler.model.readings import Signal
+from autoscaler.model.reasons import Code, Reason
+from autoscaler.model.recommendation import Recommendation
+from autoscaler.model.resources import Resources
+from autoscaler.model.state import DecisionState, WorkloadMemory
+from autoscaler.model.workload import Workload
+from autoscaler.planning.effective import Effective
+from autoscaler.planning.index import SnapshotIndex
+
+_START_SECONDS = 60.0
+"""Assumed time from a pod's creation to Ready where it was not measured."""
+_SETTLE_SECONDS = 60.0
+"""Scheduling, image pull and load balancer: what neither start nor boot covers."""
+
+
+class Recommended(msgspec.Struct, frozen=True, kw_only=True):
+    """Recommendations and memories by workload key order, and what was held."""
+
+    recommendations: tuple[Recommendation, ...]
+    memories: tuple[WorkloadMemory, ...]
+    held: tuple[Note, ...]
+
+
+def recommend_all(
+    index: SnapshotIndex, governed: Mapping[str, Effective], state: DecisionState, engines: Mapping[str, Recommender]
+) -> Recommended:
+    """Return what each governed workload should have; workloads in mode Off are left out."""
+    remembered = {entry.workload: entry for entry in state.workloads}
+    boot, largest = index.boot_seconds(), index.largest_node()
+    recommendations: list[Recommendation] = []
+    memories: list[WorkloadMemory] = []
+    held: list[Note] = []
+    for workload in index.snapshot.workloads:
+        effective = governed.get(workload.key)
+        if effective is None:
+            continue
+        old = remembered.get(workload.key)
+        problem = _why_not(workload, effective, engines)
+        if problem is None:
+            view = _view(index, workload, effective, boot=boot, largest=largest)
+            advice, memory, problem = _ask(engines[effective.engine], view, effective, old)
+            if advice is not None:
+                recommendations.append(advice)
+                memories.append(WorkloadMemory(workload=workload.key, engine=effective.engine, memory=memory))
+                continue
+        if old is not None:
+            memories.append(old)
+        held.append(Note(target=f"workload/{workload.key}", reasons=(problem,) if problem else ()))
+    return Recommended(recommendations=tuple(recommendations), memories=tuple(memories), held=tuple(held))
+
+
+def wanted_signals(
+    index: SnapshotIndex, governed: Mapping[str, Effective], engines: Mapping[str, Recommender]
+) -> list[Signal]:
+    """Return the signals that the engines of all governed workloads want to read, each once, in order."""
+    wanted: dict[Signal, None] = {}
+    for workload in index.snapshot.workloads:
+        effective = governed.get(workload.key)
+        if effective is None or _why_not(workload, effective, engines) is not None:
+            continue
+        engine = engines[effective.engine]
+        try:
+            wanted.update(dict.fromkeys(engine.signals(workload, effective.spec, _params(engine, effective))))
+        except msgspec.ValidationError:
+            continue
+    return list(wanted)
+
+
+def _why_not(workload: Workload, effective: Effective, engines: Mapping[str, Recommender]) -> Reason | None:
+    if effective.mode is UpdateMode.OFF:
+        return Reason(Code.MODE_OFF, "the policy's mode is Off")
+    if not workload.scalable:
+        return Reason(Code.NOT_SCALABLE, f"{workload.key} has no scale subresource")
+    if effective.engine not in engines:
+        allowed = ", ".join(sorted(engines))
+        return Reason(Code.POLICY_INVALID, f"policy.engine: {effective.engine!r} is not known; allowed: {allowed}")
+    return None
+
+
+def _view(
+    index: SnapshotIndex, workload: Workload, effective: Effective, *, boot: float, largest: Resources
+) -> WorkloadView:
+    snapshot = index.snapshot
+    start = workload.start_seconds or _START_SECONDS
+    reaction = snapshot.metrics_delay + snapshot.period + start + _SETTLE_SECONDS
+    return WorkloadView(
+        now=snapshot.observed_at,
+        workload=workload,
+        spec=effective.spec,
+        pods=index.pods_of(workload.key),
+        readings=index.readings,
+        model=index.models.get(workload.key),
+        prices=snapshot.prices,
+        reaction_seconds=reaction,
+        node_seconds=reaction + boot,
+        largest_node=largest,
+        period=snapshot.period,
+        headroom=effective.rules.objective.headroom.quantile.number,
+    )
+
+
+def _ask(
+    engine: Recommender, view: WorkloadView, effective: Effective, old: WorkloadMemory | None
+) -> tuple[Recommendation | None, Any, Reason | None]:
+    memory = old.memory if old is not None and old.engine == effective.engine else None
+    try:
+        params = _params(engine, effective)
+    except msgspec.ValidationError as problem:
+        return None, None, Reason(Code.POLICY_INVALID, f"policy.params of engine {effective.engine}: {problem}")
+    try:
+        advice, memory = engine.recommend(view, params, memory if memory is not None else engine.Memory())
+    except Exception as problem:
+        return None, None, Reason(Code.ENGINE_FAILED, f"engine {effective.engine}: {type(problem).__name__}: {problem}")
+    return advice, memory, None
+
+
+_DEFAULTS: dict[type, Any] = {}
+
+
+def _params(engine: Recommender, effective: Effective) -> Any:
+    given = effective.spec.policy.params
+    if not given:
+        # A default is a constant of its type: making it once changes no result.
+        if engine.Params not in _DEFAULTS:
+            _DEFAULTS[engine.Params] = engine.Params()
+        return _DEFAULTS[engine.Params]
+    return msgspec.convert(given, engine.Params)

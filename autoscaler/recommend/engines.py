@@ -1,0 +1,16 @@
+"""The built-in recommenders by name; more come by entry point through `autoscaler.plugins`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autoscaler.interfaces import Recommender
+from autoscaler.recommend.hpa import HpaRecommender
+from autoscaler.recommend.joint import JointRecommender
+from autoscaler.recommend.mpa import HpaVpaRecommender, MpaRecommender
+from autoscaler.recommend.vpa import VpaRecommender
+
+BUILT_IN: Mapping[str, Recommender] = {
+    engine.name: engine
+    for engine in (JointRecommender(), HpaRecommender(), VpaRecommender(), MpaRecommender(), HpaVpaRecommender())
+}
