@@ -1,0 +1,26 @@
+# Needs Python 3.11 or newer and make; everything else goes into a virtual environment, as requirements.lock says.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := build/installed
+CHECKED := $(wildcard $(addprefix tests/,unit property golden contract scenario meta))
+REAL := $(wildcard $(addprefix tests/,integration e2e))
+LOCKED := --extra forecast --extra backtest --extra ui --extra dev
+.PHONY: demo check test bench fmt lint types imports unit docs lock clean
+
+demo: $(READY) ; $(BIN)/python -m autoscaler backtest demo --output build/demo.html
+check: lint types imports docs unit
+test: check ; $(if $(REAL),$(BIN)/pytest -n 2 $(REAL))
+bench: $(READY) ; $(BIN)/python -m tests.bench
+
+fmt: $(READY) ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
+lint: $(READY) ; $(BIN)/ruff format --check . && $(BIN)/ruff check .
+types: $(READY) ; $(BIN)/mypy autoscaler tests
+imports: $(READY) ; $(BIN)/lint-imports --no-logo
+unit: $(READY) ; $(BIN)/pytest -n 2 --doctest-modules autoscaler $(CHECKED)
+docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference docs/reference && $(BIN)/mkdocs build --strict --quiet
+lock: ; uv pip compile setup.cfg $(LOCKED) --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock" -o requirements.lock
+clean: ; rm -rf .venv build
+
+$(VENV)/locked: requirements.lock ; $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)' && $(PYTHON) -m venv --clear $(VENV) && $(BIN)/pip install -q --require-hashes -r $< && touch $@
+$(READY): $(VENV)/locked setup.cfg ; $(BIN)/pip install -q --no-deps --no-build-isolation -e . && mkdir -p build && touch $@

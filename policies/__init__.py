@@ -1,0 +1,1 @@
+"""Ready policies, one folder for each intent."""
