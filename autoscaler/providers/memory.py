@@ -44,11 +44,15 @@ class Instance(msgspec.Struct, kw_only=True):
 
 
 class Changes(msgspec.Struct, kw_only=True):
-    """What `advance` brought: machines that joined, got notice, or are gone."""
+    """
+    What became of machines since the last `advance`: those that joined, got
+    notice, were `deleted` through the API, or were `taken` by the cloud.
+    """
 
     joined: list[Instance] = []
     noticed: list[Instance] = []
-    gone: list[Instance] = []
+    deleted: list[Instance] = []
+    taken: list[Instance] = []
 
 
 class MemoryCloud:
@@ -86,6 +90,7 @@ class MemoryCloud:
         self._listed: tuple[NodeGroup, ...] | None = None
         self._booting: dict[str, Instance] = {}
         self._rate = 0.0
+        self._changes = Changes()
         for group in tuple(self._groups.values()):
             for _ in range(group.target_size):
                 self._launch(group, at_once=True)
@@ -102,11 +107,11 @@ class MemoryCloud:
         return self._rate
 
     def group(self, name: str) -> NodeGroup:
-        """Raises ValueError for an unknown group."""
+        """Raises ConflictError for an unknown group."""
         try:
             return self._groups[name]
         except KeyError:
-            raise ValueError(f"there is no node group {name!r}") from None
+            raise ConflictError(f"there is no node group {name!r}") from None
 
     def machines(self, group: str) -> tuple[Instance, ...]:
         """Return the group's machines, those still booting included, oldest first."""
@@ -130,7 +135,7 @@ class MemoryCloud:
             self._launch(group)
         victims = self.machines(name)[size:] if size < group.target_size else ()
         for machine in victims:
-            self._terminate(machine)
+            self._delete(machine)
         self._replace(name, target_size=size)
 
     def delete(self, name: str, ids: Sequence[str], *, expected: int) -> None:
@@ -141,30 +146,26 @@ class MemoryCloud:
         if unknown:
             raise ConflictError(f"node group {name} has no instance {', '.join(sorted(unknown))}")
         for id_ in dict.fromkeys(ids):
-            self._terminate(self._machines[name][id_])
+            self._delete(self._machines[name][id_])
         self._replace(name, target_size=len(self.machines(name)))
 
     def advance(self, now: float) -> Changes:
-        """
-        Let time pass until *now*: bill, boot, interrupt, give up failed launches.
-
-        Machines terminated by `resize` and `delete` are gone at once and not reported.
-        """
+        """Let time pass until *now*: bill, boot, interrupt, give up failed launches; return what changed."""
         seconds = now - self.now
         if seconds < 0:
             raise ValueError(f"time cannot go back from {self.now} to {now}")
         self.usd += self.usd_per_hour * seconds / HOUR
         self.now = now
-        changes = Changes()
         for machine in tuple(self._booting.values()):
-            self._boot(machine, changes)
+            self._boot(machine)
         for name in sorted(self._machines):
             group = self._groups[name]
             if group.capacity_type == SPOT and group.interruptions_per_hour > 0:
-                self._interrupt(group, seconds, changes)
+                self._interrupt(group, seconds)
+        changes, self._changes = self._changes, Changes()
         return changes
 
-    def lose(self, matches: Callable[[NodeGroup], bool], count: int) -> list[Instance]:
+    def lose(self, matches: Callable[[NodeGroup], bool], count: int) -> None:
         """Take up to *count* running machines of matching groups away, chosen at random, without notice."""
         found = [
             machine
@@ -174,10 +175,8 @@ class MemoryCloud:
             if machine.joined
         ]
         chosen = self._random.permutation(len(found))[:count]
-        lost = [found[index] for index in sorted(chosen)]
-        for machine in lost:
-            self._drop(machine)
-        return lost
+        for index in sorted(chosen.tolist()):
+            self._take(found[index])
 
     def _check_stock(self, group: NodeGroup) -> None:
         if group.name not in self.stocked_out:
@@ -214,25 +213,33 @@ class MemoryCloud:
         self._booting[machine.id] = machine
         self._recount()
 
-    def _boot(self, machine: Instance, changes: Changes) -> None:
+    def _boot(self, machine: Instance) -> None:
         if machine.ready_at <= self.now:
             machine.joined = True
             del self._booting[machine.id]
             self._backoff.pop(machine.group, None)
-            changes.joined.append(machine)
+            self._changes.joined.append(machine)
         elif math.isinf(machine.ready_at) and self.now - machine.launched_at >= self._rules.launch_timeout_seconds:
             self._drop(machine)
             self._back_off(machine.group, FIRST_BACKOFF_SECONDS)
 
-    def _interrupt(self, group: NodeGroup, seconds: float, changes: Changes) -> None:
+    def _interrupt(self, group: NodeGroup, seconds: float) -> None:
         chance = -math.expm1(-group.interruptions_per_hour * seconds / HOUR)
         for machine in self.machines(group.name):
             if machine.interrupt_at is not None and machine.interrupt_at <= self.now:
-                self._drop(machine)
-                changes.gone.append(machine)
+                self._take(machine)
             elif machine.joined and machine.interrupt_at is None and self._random.random() < chance:
                 machine.interrupt_at = self.now + self._rules.interruption_notice_seconds
-                changes.noticed.append(machine)
+                self._changes.noticed.append(machine)
+
+    def _delete(self, machine: Instance) -> None:
+        self._terminate(machine)
+        if machine.joined:
+            self._changes.deleted.append(machine)
+
+    def _take(self, machine: Instance) -> None:
+        self._drop(machine)
+        self._changes.taken.append(machine)
 
     def _drop(self, machine: Instance) -> None:
         self._terminate(machine)

@@ -229,7 +229,7 @@ class WorldSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Between two decisions; a multiple of the step."""
     seed: int = 0
     initial_nodes: tuple[InitialNodes, ...] = ()
-    daemon_overhead: Resources = Resources.of(cpu=250, memory=600 * MIB, pods=3)
+    daemon_overhead: Resources = Resources.of(cpu=250, memory=600 * MIB, pods=1)
     delays: Delays = Delays()
     faults: tuple[AnyFault, ...] = ()
     load_noise: float = 0.05
