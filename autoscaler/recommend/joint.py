@@ -26,7 +26,7 @@ from autoscaler.recommend import forecast, joint_size
 from autoscaler.recommend.demand import safe_utilisation
 
 _NO_SEASON = SeasonalModel()
-_SLOWDOWN = {SloClass.LATENCY_SENSITIVE: 3.0, SloClass.STANDARD: 4.0, SloClass.BATCH: 20.0}
+SLOWDOWN = {SloClass.LATENCY_SENSITIVE: 3.0, SloClass.STANDARD: 4.0, SloClass.BATCH: 20.0}
 MOST_REPLICAS = 2_147_483_647
 
 
@@ -148,21 +148,29 @@ def observed_work(view: WorkloadView) -> float | None:
 
 
 def pod_parallelism(view: WorkloadView) -> float:
-    """Return the cores one pod can use: as declared, else as learned, else what its developer asked for."""
-    slo = view.spec.goals.slo
-    if slo is not None and slo.parallelism is not None:
-        return max(slo.parallelism.number, 0.05)
-    if view.workload.parallelism > 0:
-        return view.workload.parallelism
-    asked = sum(container.requests.cpu for container in view.workload.template.containers) / 1000
-    return max(1.0, asked)
+    """Return the cores one pod can use, see `declared_parallelism`."""
+    return declared_parallelism(view.workload, view.spec)
+
+
+def declared_parallelism(workload: Workload, spec: MpaSpec) -> float:
+    """
+    Return the cores one pod can use: as declared, else what its developer asked for, at least one.
+
+    Taking the request was as good as knowing in simulation; a lower guess was
+    bad (algorithms, section 8.6).
+    """
+    if spec.goals.slo is not None and spec.goals.slo.parallelism is not None:
+        return max(spec.goals.slo.parallelism.number, 0.05)
+    if workload.parallelism > 0:
+        return workload.parallelism
+    return max(1.0, sum(container.requests.cpu for container in workload.template.containers) / 1000)
 
 
 def pod_capacity(view: WorkloadView, params: JointParams) -> float:
     """Return the cores of work to plan for one pod: within its safe load and within its request."""
     parallelism = pod_parallelism(view)
     slo = view.spec.goals.slo
-    safe = safe_utilisation(round(parallelism, 3), _SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
+    safe = safe_utilisation(round(parallelism, 3), SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
     request = sum(container.requests.cpu for container in view.workload.template.containers) / 1000
     usable = params.utilisation * safe
     if request > 0:

@@ -17,6 +17,7 @@ from autoscaler.model.readings import Sample, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import CPU, MEMORY, Resources
+from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.spec import Quantity
 from autoscaler.model.units import MIB
 
@@ -79,11 +80,15 @@ def needed_memory(view: WorkloadView, memory: JointMemory) -> int:
     seen = peak.value * _KEEP_ABOVE if isinstance(peak, Sample) else 0.0
     if demand is None:
         return int(max(seen, memory.memory_floor)) if memory.memory_floor else 0
-    full = (demand.base_bytes + demand.bytes_per_core * pod_parallelism(view)) * _FULL_MARGIN
-    learned = (
-        max(full, demand.peak_bytes * _KEEP_ABOVE) if demand.bytes_per_core > 0 else demand.peak_bytes * _PEAK_MARGIN
-    )
-    return _rounded(max(learned, seen, memory.memory_floor))
+    return _rounded(max(full_memory(demand, pod_parallelism(view)), seen, memory.memory_floor))
+
+
+def full_memory(demand: DemandModel, parallelism: float) -> float:
+    """Return the bytes a pod needs when it does all the work it can at once, by what was learned."""
+    if demand.bytes_per_core <= 0:
+        return demand.peak_bytes * _PEAK_MARGIN
+    full = (demand.base_bytes + demand.bytes_per_core * parallelism) * _FULL_MARGIN
+    return max(full, demand.peak_bytes * _KEEP_ABOVE)
 
 
 def _size_cpu(
