@@ -7,9 +7,8 @@ look costs what changed.
 
 from __future__ import annotations
 
-from operator import itemgetter
-
-import numpy as np
+import bisect
+from operator import attrgetter, itemgetter
 
 from autoscaler.model.node import Node
 from autoscaler.model.pod import ContainerStatus, Phase, Pod, ReadyCondition, Resize
@@ -182,5 +181,5 @@ def _merge(own: tuple[Pod, ...], daemons: tuple[Pod, ...]) -> tuple[Pod, ...]:
     """Put kube-system's pods where they belong by namespace; no service lives there, so they stay together."""
     if not daemons:
         return own
-    at = int(np.searchsorted([pod.namespace for pod in own], "kube-system")) if own else 0
+    at = bisect.bisect_left(own, "kube-system", key=attrgetter("namespace"))
     return own[:at] + daemons + own[at:]

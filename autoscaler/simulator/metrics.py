@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from functools import cached_property
+from itertools import pairwise, repeat
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -25,7 +27,16 @@ from autoscaler.model.readings import (
     Signal,
     SignalKind,
 )
-from autoscaler.simulator.measurements import CLEAN, GAP, NEGATIVE, NOT_A_NUMBER, OUTAGE, ZERO, PodScrape
+from autoscaler.simulator.measurements import (
+    CLEAN,
+    GAP,
+    NEGATIVE,
+    NOT_A_NUMBER,
+    OUTAGE,
+    ZERO,
+    Measurements,
+    PodScrape,
+)
 from autoscaler.simulator.spec import Service
 from autoscaler.simulator.world import World
 
@@ -55,6 +66,33 @@ _WRONG = {
 }
 
 
+class _Source(msgspec.Struct, frozen=True):
+    """The service (by index) and the series that answer a signal."""
+
+    service: int
+    series: str
+
+
+class _Moment:
+    """What was measured in one step, taken out of the columns once for all signals."""
+
+    def __init__(self, measured: Measurements, column: int, at: float) -> None:
+        self.column, self.at = column, at
+        self.quality: list[int] = measured.quality[:, column].tolist()
+        self._measured = measured
+        self._values: dict[str, list[float]] = {}
+
+    def values(self, name: str) -> list[float]:
+        found = self._values.get(name)
+        if found is None:
+            found = self._values[name] = self._measured.values[name][:, self.column].tolist()
+        return found
+
+    @cached_property
+    def scrape(self) -> PodScrape | None:
+        return next((each for each in reversed(self._measured.scrapes) if each.index == self.column), None)
+
+
 class SimMetrics:
     """
     MetricsSource on a `World`.
@@ -70,11 +108,16 @@ class SimMetrics:
         self._world = world
         self._delay = world.spec.delays.metrics_seconds
         self._lookback = math.floor(STALE_SECONDS / world.spec.step_seconds)
+        self._window = world.spec.step_seconds
+        self._sources: dict[Signal, _Source | Missing] = {}
         self._split: tuple[int, list[tuple[int, int]]] = (-1, [])
 
     async def read(self, signals: Sequence[Signal], at: float) -> Mapping[Signal, Reading]:
         newest = self._newest_column(at)
-        return {signal: self._read(signal, newest) for signal in signals}
+        if newest < 0:
+            return dict.fromkeys(signals, Missing(MissingReason.ABSENT, "nothing was measured yet"))
+        moment = self._moment(newest)
+        return {signal: self._read(signal, moment) for signal in signals}
 
     async def history(self, signal: Signal, start: float, end: float, step: float) -> Series:
         """
@@ -115,53 +158,67 @@ class SimMetrics:
             raise ValueError(f"the time must be finite, got {at}")
         return min(int(self._column_at(np.array([at - self._delay]))[0]), self._world.measured.end - 1)
 
-    def _read(self, signal: Signal, newest: int) -> Reading:
-        fleet = self._world.fleet_of.get(signal.workload)
-        if fleet is None:
-            return Missing(MissingReason.ABSENT, "no such workload")
-        name = _series_of(signal, fleet.service)
-        if name is None:
-            return Missing(MissingReason.ABSENT, "the workload does not export it")
-        quality = self._world.measured.quality[fleet.index]
-        for column in range(newest, max(newest - self._lookback, 0) - 1, -1):
-            if quality[column] == GAP:
-                continue
-            if quality[column] in _WRONG:
-                return self._missing(fleet.index, column)
-            if signal.kind in _POD_KINDS:
-                return self._read_pods(signal, fleet.index, column)
-            return self._sample(signal, name, fleet.index, column)
-        return self._missing(fleet.index, newest)
+    def _source(self, signal: Signal) -> _Source | Missing:
+        found = self._sources.get(signal)
+        if found is None:
+            fleet = self._world.fleet_of.get(signal.workload)
+            name = None if fleet is None else _series_of(signal, fleet.service)
+            if fleet is None:
+                found = Missing(MissingReason.ABSENT, "no such workload")
+            elif name is None:
+                found = Missing(MissingReason.ABSENT, "the workload does not export it")
+            else:
+                found = _Source(fleet.index, name)
+            self._sources[signal] = found
+        return found
 
-    def _sample(self, signal: Signal, name: str, service: int, column: int) -> Reading:
-        measured = self._world.measured
-        value = 0.0 if measured.quality[service, column] == ZERO else float(measured.values[name][service, column])
-        at = self._time_of(column)
+    def _read(self, signal: Signal, moment: _Moment) -> Reading:
+        source = self._source(signal)
+        if isinstance(source, Missing):
+            return source
+        quality = moment.quality[source.service]
+        if quality in (CLEAN, ZERO):
+            return self._measured(signal, source, moment)
+        if quality == GAP:
+            return self._read_older(signal, source, moment)
+        return self._missing(source.service, moment.column)
+
+    def _read_older(self, signal: Signal, source: _Source, moment: _Moment) -> Reading:
+        """Look back past a gap, as far as staleness allows."""
+        quality = self._world.measured.quality[source.service]
+        for column in range(moment.column, max(moment.column - self._lookback, 0) - 1, -1):
+            if quality[column] != GAP:
+                return self._read(signal, self._moment(column))
+        return self._missing(source.service, moment.column)
+
+    def _measured(self, signal: Signal, source: _Source, moment: _Moment) -> Reading:
+        is_zero = moment.quality[source.service] == ZERO
+        if signal.kind in _POD_KINDS:
+            return self._read_pods(signal, source.service, moment, is_zero=is_zero)
+        value = 0.0 if is_zero else moment.values(source.series)[source.service]
         if not math.isfinite(value):
-            return Missing(MissingReason.ABSENT, "no requests", since=at)
+            return Missing(MissingReason.ABSENT, "no requests", since=moment.at)
         if signal.kind in (SignalKind.OBJECT_METRIC, SignalKind.EXTERNAL_METRIC):
             value *= 1000
         if signal.kind is SignalKind.EXTERNAL_METRIC:
-            return PodSamples((PodSample("", round(value), at, self._world.spec.step_seconds),))
-        return Sample(value, at, self._world.spec.step_seconds)
+            return PodSamples((PodSample("", round(value), moment.at, self._window),))
+        return Sample(value, moment.at, self._window)
 
-    def _read_pods(self, signal: Signal, service: int, column: int) -> Reading:
-        scrape = next((each for each in reversed(self._world.measured.scrapes) if each.index == column), None)
+    def _read_pods(self, signal: Signal, service: int, moment: _Moment, *, is_zero: bool) -> Reading:
+        scrape = moment.scrape
         if scrape is None:
             return Missing(MissingReason.ABSENT, "not scraped")
         low, high = self._bounds(scrape)[service]
         values = getattr(scrape, _POD_KINDS[signal.kind])[low:high].tolist()
-        if self._world.measured.quality[service, column] == ZERO:
+        if is_zero:
             values = [0] * len(values)
-        at, window = self._time_of(column), self._world.spec.step_seconds
-        name = self._world.fleets[service].service.container
-        container = "" if signal.kind is SignalKind.PODS_METRIC else name
-        return PodSamples(
-            tuple(
-                PodSample(pod, value, at, window, container)
-                for pod, value in zip(scrape.names[low:high], values, strict=True)
-            )
-        )
+        of_pod = signal.kind is SignalKind.PODS_METRIC
+        container = "" if of_pod else self._world.fleets[service].service.container
+        rest = (repeat(moment.at), repeat(self._window), repeat(container))
+        return PodSamples(tuple(map(PodSample, scrape.names[low:high], values, *rest)))
+
+    def _moment(self, column: int) -> _Moment:
+        return _Moment(self._world.measured, column, self._time_of(column))
 
     def _bounds(self, scrape: PodScrape) -> list[tuple[int, int]]:
         """Return where each service's pods are in a scrape, which has them by service."""
