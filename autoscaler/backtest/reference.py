@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from autoscaler.backtest import schema
-from autoscaler.documents import describe
+from autoscaler.mismatch import describe
 from autoscaler.model.spec import Duration, Quantity, Spec, encode_hook
 
 _INTRO = """# Scenario files

@@ -14,8 +14,9 @@ from autoscaler.backtest.results import METRICS
 from autoscaler.backtest.schema import ScenarioFile
 from autoscaler.backtest.traces import Field, data_folders
 from autoscaler.backtest.world import build_world, grid_of
-from autoscaler.documents import convert, parse_documents
+from autoscaler.documents import parse_documents
 from autoscaler.errors import ScenarioError
+from autoscaler.mismatch import convert
 from autoscaler.simulator.spec import WorldSpec
 
 BUNDLED = Path(__file__).parent / "scenarios"

@@ -7,8 +7,8 @@ import pytest
 from autoscaler.backtest.loads import bursts, loads_of, ramp, spike
 from autoscaler.backtest.schema import BurstsLoad, RampLoad, SpikeLoad, WorkloadEntry
 from autoscaler.backtest.traces import FloatArray, Grid
-from autoscaler.documents import convert
 from autoscaler.errors import ScenarioError
+from autoscaler.mismatch import convert
 from autoscaler.model.spec import Duration
 
 GRID = Grid(start=1_767_571_200.0, step=60.0, history=60, length=24 * 60)

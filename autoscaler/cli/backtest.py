@@ -1,0 +1,84 @@
+"""`autoscaler backtest`: the same scenario under every engine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from autoscaler.cli.runs import OUTPUT_HELP, check_outputs, progress_on, write_outcomes
+from autoscaler.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autoscaler.backtest.results import Job, Outcome
+    from autoscaler.backtest.scenario import Scenario
+
+DEFAULT_ENGINES = "static,hpa,hpa+vpa,mpa,joint"
+MOST_SEEDS = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument(
+        "scenarios", nargs="+", metavar="SCENARIO", help="a scenario file, or the name of a bundled one"
+    )
+    parser.add_argument("--engines", default=DEFAULT_ENGINES, help="names with commas between (default: %(default)s)")
+    parser.add_argument("--sweep", action="store_true", help="run further settings of each engine, for its frontier")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds, counted up from the scenario's")
+    parser.add_argument("--jobs", type=int, default=0, help="processes at once (default: one a core)")
+    parser.add_argument("--output", action="append", default=[], metavar="FORMAT|FILE", help=OUTPUT_HELP)
+
+
+def run(args: argparse.Namespace) -> int:
+    """
+    Run the backtest; return 0, or 1 when a run failed or missed what its scenario expects.
+
+    Raises:
+        InputError: a scenario, an engine's name or an option is wrong; nothing has been written then.
+    """
+    from autoscaler.backtest.runner import jobs_of, run_all
+    from autoscaler.backtest.scenario import load_scenario
+
+    outputs = check_outputs(args.output)
+    for name, value, most in (("--seeds", args.seeds, MOST_SEEDS), ("--jobs", args.jobs, 1024)):
+        if not (1 if name == "--seeds" else 0) <= value <= most:
+            raise InputError(name, "", value, f"a whole number up to {most}")
+    engines = [name.strip() for name in args.engines.split(",") if name.strip()]
+    if not engines or len(set(engines)) != len(engines):
+        raise InputError("--engines", "", args.engines, "names of engines with commas between, each once")
+    scenarios = [load_scenario(name) for name in args.scenarios]
+    names = [scenario.name for scenario in scenarios]
+    if len(set(names)) != len(names):
+        raise InputError("SCENARIO", "", ", ".join(names), "scenarios with different names")
+    jobs: list[Job] = []
+    for scenario, path in zip(scenarios, args.scenarios, strict=True):
+        scenario.world()
+        jobs += jobs_of(scenario, engines, path=path, sweep=args.sweep, seeds=args.seeds)
+    report, bar = progress_on(sys.stderr, len(jobs))
+    try:
+        outcomes = run_all(jobs, workers=args.jobs or os.cpu_count() or 1, report=report)
+    finally:
+        if bar is not None:
+            bar.stop()
+    write_outcomes(outputs, scenarios, outcomes)
+    return 0 if all_well(scenarios, outcomes) else 1
+
+
+def all_well(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether every run ended, and those of the scenarios' own policies kept what is expected of them."""
+    from autoscaler.backtest.results import Failure, missed_bounds
+    from autoscaler.backtest.runner import OWN_POLICIES
+
+    expected = {scenario.name: scenario.file.expect for scenario in scenarios}
+    well = True
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            well = False
+        elif outcome.job.engine == OWN_POLICIES:
+            for miss in missed_bounds(expected[outcome.figures.scenario], outcome.figures):
+                print(f"missed: {outcome.figures.scenario} (seed {outcome.figures.seed}): {miss}", file=sys.stderr)
+                well = False
+    return well
