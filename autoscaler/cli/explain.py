@@ -1,0 +1,107 @@
+"""`autoscaler explain`: why a pod is pending, a node is still there, a workload has its size."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from autoscaler.errors import InputError
+
+if TYPE_CHECKING:
+    from autoscaler.model.plan import Decision
+    from autoscaler.model.snapshot import ClusterSnapshot
+    from autoscaler.planning.explain import Explanation
+
+DESCRIPTION = """\
+Explains one thing in a recorded cluster: `pod shop/web-1`, `node ip-10-0-3-7`,
+or a workload by its kind, `deployment shop/web`. The parts may also be joined
+by a slash: `pod/shop/web-1`."""
+FORM = "pod NAMESPACE/NAME, node NAME or KIND NAMESPACE/NAME (deployment, statefulset, ...)"
+_SHOWN_PLACES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.add_argument("subject", nargs="+", metavar="SUBJECT", help=FORM)
+    parser.add_argument("--snapshot", required=True, metavar="FILE", help="a record, a snapshot, or kubectl's output")
+    parser.add_argument(
+        "--policies", action="append", default=[], metavar="PATH", help="policy file or folder (repeatable)"
+    )
+    parser.add_argument("--output", choices=("table", "json", "yaml"), default="table", help="form of the result")
+
+
+def run(args: argparse.Namespace) -> int:
+    from autoscaler.cli.snapshots import policies_for, read_snapshot, settled_decision
+
+    kind, _, name = "/".join(args.subject).partition("/")
+    if not name:
+        raise InputError("SUBJECT", "", " ".join(args.subject), FORM)
+    file = read_snapshot(args.snapshot)
+    policies = policies_for(file, args.policies)
+    if file.decision is not None and not args.policies:
+        snapshot, decision = file.snapshot, file.decision
+    else:
+        snapshot, decision = settled_decision(file, policies)
+    explanation = _explain(kind.lower(), name, snapshot, decision)
+    _print(explanation, args.output)
+    return 0
+
+
+def _explain(kind: str, name: str, snapshot: ClusterSnapshot, decision: Decision) -> Explanation:
+    from autoscaler.planning.explain import explain_node, explain_pod, explain_workload
+
+    if kind in ("pod", "pods", "po"):
+        pod = next((pod for pod in snapshot.pods if pod.key == name), None)
+        if pod is None:
+            raise InputError("pod", name, "no such pod", _some(pod.key for pod in snapshot.pods))
+        return explain_pod(snapshot, pod)
+    if kind in ("node", "nodes", "no"):
+        node = next((node for node in snapshot.nodes if node.name == name), None)
+        if node is None:
+            raise InputError("node", name, "no such node", _some(node.name for node in snapshot.nodes))
+        return explain_node(snapshot, node, decision)
+    for workload in snapshot.workloads:
+        if f"{workload.namespace}/{workload.name}" == name and workload.kind.lower() == kind.rstrip("s"):
+            return explain_workload(snapshot, workload.key, decision)
+    known = (f"{w.kind.lower()} {w.namespace}/{w.name}" for w in snapshot.workloads)
+    raise InputError(kind, name, "no such workload", _some(known))
+
+
+def _some(names: Any) -> str:
+    from itertools import islice
+
+    some = sorted(islice(names, 5))
+    return f"one in the snapshot, such as {', '.join(some)}" if some else "the snapshot has none"
+
+
+def _print(explanation: Explanation, output: str) -> None:
+    import msgspec
+
+    if output == "table":
+        for line in lines_of(explanation):
+            print(line)
+        return
+    data = msgspec.to_builtins(explanation)
+    if output == "json":
+        print(json.dumps(data, indent=2))
+        return
+    import yaml
+
+    yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def lines_of(explanation: Explanation) -> list[str]:
+    """Return an explanation as lines of text."""
+    lines = [f"{explanation.subject}: {explanation.summary}"]
+    for obstacle in explanation.obstacles:
+        kind = obstacle.where[0].split(" ", 1)[0]
+        names = [place.split(" ", 1)[1] for place in obstacle.where]
+        where = f"{len(names)} {kind}s" if len(names) > _SHOWN_PLACES else f"{kind} {', '.join(names)}"
+        lines.append(f"  {where}: {obstacle.why}")
+    if explanation.fixes:
+        lines.append("What would help, cheapest first:")
+        lines.extend(f"  {fix.what} ({fix.usd_per_hour * 24:+.2f} USD/day)" for fix in explanation.fixes)
+    lines.extend(f"  {reason.code.value}: {reason.message}" for reason in explanation.reasons)
+    return lines

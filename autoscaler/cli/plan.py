@@ -1,0 +1,63 @@
+"""`autoscaler plan`: one dry decision on a recorded cluster, as a diff with reasons and money."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoscaler.cli.plan_text import PlanView
+
+SHOWN = 20
+DESCRIPTION = """\
+Decides once on a cluster's recorded state and shows what would change, why, and
+what it would save. FILE is a decision record or snapshot of this program
+(also gzipped), or what `kubectl get pods,nodes,deployments,... -A -o json`
+prints. Nothing is ever changed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.add_argument("--snapshot", required=True, metavar="FILE", help="the recorded state of the cluster")
+    parser.add_argument(
+        "--policies", action="append", default=[], metavar="PATH", help="policy file or folder (repeatable)"
+    )
+    parser.add_argument("--all", action="store_true", help=f"show every change, not only the {SHOWN} that matter most")
+    parser.add_argument(
+        "--respect-mode", action="store_true", help="leave alone what the policies' mode leaves alone (Off, Recommend)"
+    )
+    parser.add_argument("--output", choices=("table", "json", "yaml"), default="table", help="form of the result")
+
+
+def run(args: argparse.Namespace) -> int:
+    from autoscaler.cli.plan_text import view_of
+    from autoscaler.cli.snapshots import policies_for, read_snapshot, settled_decision
+    from autoscaler.model.policy import UpdateMode
+    from autoscaler.planning.effective import in_mode
+
+    file = read_snapshot(args.snapshot)
+    policies = policies_for(file, args.policies)
+    wanted = policies if args.respect_mode else in_mode(policies, UpdateMode.AUTO)
+    snapshot, decision = settled_decision(file, wanted)
+    view = view_of(snapshot, decision)
+    if args.output == "table":
+        _print_table(view, shown=None if args.all else SHOWN)
+    else:
+        _print_data(view.as_data(), args.output)
+    return 0
+
+
+def _print_table(view: PlanView, *, shown: int | None) -> None:
+    for line in view.lines(shown=shown):
+        print(line)
+
+
+def _print_data(data: dict[str, Any], output: str) -> None:
+    if output == "json":
+        print(json.dumps(data, indent=2))
+        return
+    import yaml
+
+    yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,114 @@
+"""Reads what `plan`, `explain` and `replay` work on: records, snapshots, or objects as kubectl prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from autoscaler.errors import InputError
+
+if TYPE_CHECKING:
+    from autoscaler.model.plan import Decision
+    from autoscaler.model.policy import Policies
+    from autoscaler.model.snapshot import ClusterSnapshot
+    from autoscaler.telemetry.record import RecordFile
+
+MAX_BYTES = 1 << 30
+_SETTLE = (300.0, 600.0)
+
+
+def read_bytes(name: str) -> bytes:
+    """
+    Return a file's content.
+
+    Raises:
+        InputError: it cannot be read or is larger than a GiB.
+    """
+    path = Path(name)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(name, "", path.stat().st_size, "a file of at most 1 GiB")
+        return path.read_bytes()
+    except OSError as problem:
+        raise InputError(name, "", problem.strerror or str(problem), "a file that can be read") from problem
+
+
+def read_snapshot(name: str) -> RecordFile:
+    """
+    Return a record, a snapshot, or a snapshot made of a `kubectl get ... -o json|yaml` list.
+
+    Raises:
+        InputError: the file is none of these.
+    """
+    from autoscaler.kube.decode import decode_list, decode_objects
+    from autoscaler.providers.catalog import with_groups
+    from autoscaler.recommend.engines import BUILT_IN
+    from autoscaler.telemetry.record import VERSION, RecordFile, decode_record
+
+    data = read_bytes(name)
+    start = data[:4096].lstrip()
+    if data[:2] == b"\x1f\x8b" or (start.startswith(b"{") and b'"kind"' not in _head(data)):
+        return decode_record(data, where=name, engines=BUILT_IN)
+    observed_at = Path(name).stat().st_mtime
+    if start.startswith(b"{"):
+        snapshot = decode_list(data, observed_at=observed_at)
+    else:
+        snapshot = decode_objects(_yaml_objects(name), observed_at=observed_at)
+    return RecordFile(version=VERSION, shapes=(), pods=(), snapshot=with_groups(snapshot))
+
+
+def policies_for(file: RecordFile, paths: Iterable[str]) -> Policies:
+    """Return the policies to decide by: those named, else the record's, else one that covers everything."""
+    from autoscaler.model.policy import Policies, ScalingPolicy, ScalingPolicySpec, WorkloadScope
+    from autoscaler.model.spec import Selector
+    from autoscaler.policy_files import load_policies
+
+    named = [Path(path) for path in paths]
+    if named:
+        return load_policies(named)
+    if file.policies != Policies():
+        return file.policies
+    everything = ScalingPolicySpec(workloads=WorkloadScope(namespace_selector=Selector()))
+    return Policies(scaling=(ScalingPolicy(name="everything", spec=everything),))
+
+
+def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnapshot, Decision]:
+    """
+    Return the decision as it would be if all stayed as seen for ten minutes.
+
+    Waiting periods (stabilisation, empty nodes, time between consolidations)
+    have then passed, so that a single look shows everything there is to do.
+    """
+    from autoscaler.planning.decide import decide
+
+    snapshot = file.snapshot
+    decision = decide(snapshot, policies, file.state)
+    for later in _SETTLE:
+        moved = msgspec.structs.replace(snapshot, observed_at=snapshot.observed_at + later)
+        decision = decide(moved, policies, decision.state)
+    return snapshot, decision
+
+
+def _head(data: bytes) -> bytes:
+    """A Kubernetes object names its kind near its start or its end; a record never does."""
+    return data[:4096] + data[-4096:]
+
+
+def _yaml_objects(name: str) -> list[dict[str, Any]]:
+    from autoscaler.documents import read_documents
+
+    found: list[dict[str, Any]] = []
+    for document in read_documents(Path(name), max_bytes=MAX_BYTES):
+        value = document.value
+        if not isinstance(value, dict) or "kind" not in value:
+            raise InputError(
+                document.where, "", value, "a decision record, or Kubernetes objects as kubectl prints them"
+            )
+        items = value.get("items")
+        found.extend(items if value["kind"].endswith("List") and isinstance(items, list) else [value])
+    if not found:
+        raise InputError(name, "", "an empty file", "a decision record, or Kubernetes objects as kubectl prints them")
+    return found
