@@ -119,9 +119,13 @@ def fit_to_pod(
     return Fitted(sizes=tuple(fitted), notes=tuple(notes))
 
 
-def fit_to_total(sizes: Sequence[ContainerSize], room: Resources) -> tuple[ContainerSize, ...]:
+def fit_to_total(
+    sizes: Sequence[ContainerSize], most: Resources, *, least: Resources = NOTHING
+) -> tuple[ContainerSize, ...]:
     """
-    Return *sizes* whose sum is at most *room*, each scaled alike; names not in *room* are unbounded.
+    Return *sizes* whose sum is at least *least* and at most *most*, each scaled alike; *most* wins a conflict.
+
+    Names that are not given are unbounded.
 
     >>> big = ContainerSize(container="app", target=Resources.of(cpu=900))
     >>> fit_to_total([big, big], Resources.of(cpu=1000))[0].target
@@ -130,10 +134,12 @@ def fit_to_total(sizes: Sequence[ContainerSize], room: Resources) -> tuple[Conta
     changes: list[dict[str, Resources]] = [{} for _ in sizes]
     for field in FIELDS:
         amounts: list[Resources] = [getattr(size, field) for size in sizes]
-        for name, most in room.items():
-            total = sum(max(0, amount.get(name)) for amount in amounts)
-            if total > max(0, most):
-                amounts = [_scaled(amount, name, by=max(0, most), base=total) for amount in amounts]
+        for name in SIZED:
+            total = sum(amount.get(name) for amount in amounts)
+            wanted = max(total, least.get(name))
+            wanted = min(wanted, max(0, most.get(name))) if most.has(name) else wanted
+            if wanted != total and total > 0:
+                amounts = [_scaled(amount, name, by=wanted, base=total) for amount in amounts]
         for change, amount in zip(changes, amounts, strict=True):
             change[field] = amount
     return tuple(replace(size, **change) for size, change in zip(sizes, changes, strict=True))
