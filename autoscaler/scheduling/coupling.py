@@ -150,7 +150,8 @@ class Coupling:
                 by_row = np.where(codes >= 0, sums, 0)
             else:
                 present = np.bincount(codes[scored & (codes >= 0)], minlength=len(values)) > 0
-                domains = int(present.sum())
+                # For the built-in constraints, nodes without the label are a domain of their own.
+                domains = int(present.sum()) + int((scored & (codes < 0)).any())
                 by_row = np.append(self._sums(test.matching, codes, len(values), counted), 0)[codes]
             weight = np.log(domains + 2)
             total += np.where(codes >= 0, by_row * weight + (test.max_skew - 1), 0.0)

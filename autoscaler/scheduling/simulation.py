@@ -203,6 +203,12 @@ class Simulation:
         found[rows] = self._steady_scores(pod_class, feasible)[rows] + sizes_scores(self._nodes, pod_class, rows)
         return found
 
+    def same_domain(self, row: int, key: str) -> Mask:
+        """Return which nodes have the same value of a label as the node at *row*, or lack it as it does."""
+        codes, _ = self._nodes.codes(key)
+        same: Mask = codes == codes[row]
+        return same
+
     def pods_of(self, shape: PodShape) -> dict[int, int]:
         """Return how many pods of a shape are on each node, by row, terminating ones left out."""
         return {row: pods for row, pods in self._residents.counts(self._book.of(shape).index).items() if pods}
@@ -249,18 +255,19 @@ class Simulation:
                     stuck[position] = placed < wanted
         return left
 
-    def fill(self, shape: PodShape, count: int) -> list[tuple[int, int]]:
+    def fill(self, shape: PodShape, count: int, *, within: Mask | None = None) -> list[tuple[int, int]]:
         """
         Place up to *count* pods anywhere they fit, fullest nodes first; return (row, pods).
 
-        For "is there room at all": much faster than `place` and denser.
+        For "is there room at all": much faster than `place` and denser. Only
+        nodes in *within* are used, where it is given.
         """
         pod_class = self._book.of(shape)
         if pod_class.independent:
-            return self._fill_free(pod_class, count)
+            return self._fill_free(pod_class, count, within)
         placed: list[tuple[int, int]] = []
         while len(placed) < count:
-            rows = self._fill_wave(pod_class, count - len(placed))
+            rows = self._fill_wave(pod_class, count - len(placed), within)
             if not rows:
                 break
             placed += [(row, 1) for row in rows]
@@ -308,12 +315,11 @@ class Simulation:
         self._settle(pod_class, Counter(placed))
         return placed
 
-    def _fill_free(self, pod_class: PodClass, count: int) -> list[tuple[int, int]]:
+    def _fill_free(self, pod_class: PodClass, count: int, within: Mask | None) -> list[tuple[int, int]]:
         """Fill nodes up one after the other: siblings bear on one another through resources alone."""
         if count <= 0:
             return []
-        order = self._fullest_first()
-        rows = order[self._feasible(pod_class)[order]][:count]
+        rows = self._feasible_rows(pod_class, within)[:count]
         free = self._nodes.free
         columns = [column for column, _ in pod_class.asks]
         asks = np.array([ask for _, ask in pod_class.asks], np.int64)[:, None]
@@ -324,10 +330,9 @@ class Simulation:
         self._settle(pod_class, dict(placed))
         return placed
 
-    def _fill_wave(self, pod_class: PodClass, count: int) -> list[int]:
+    def _fill_wave(self, pod_class: PodClass, count: int, within: Mask | None) -> list[int]:
         """Place at most one pod on each node, as many as the rules between siblings allow at once."""
-        order = self._fullest_first()
-        rows = order[self._feasible(pod_class)[order]]
+        rows = self._feasible_rows(pod_class, within)
         if self._coupling.starts_group(pod_class):
             rows = rows[:1]
         for codes, quota in self._coupling.quotas(pod_class):
@@ -336,6 +341,14 @@ class Simulation:
         placed: list[int] = rows[:count].tolist()
         self._settle(pod_class, dict.fromkeys(placed, 1))
         return placed
+
+    def _feasible_rows(self, pod_class: PodClass, within: Mask | None) -> Rows:
+        """Return where one more pod may go, fullest nodes first."""
+        feasible, order = self._feasible(pod_class), self._fullest_first()
+        if within is not None:
+            feasible = feasible & within
+        rows: Rows = order[feasible[order]]
+        return rows
 
     def _fullest_first(self) -> Rows:
         """Return rows by the share of cpu left, smallest first, as it was when nodes last came or went."""
