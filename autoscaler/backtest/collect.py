@@ -15,6 +15,7 @@ from autoscaler.simulator.spec import Service, WorldSpec
 MOST_POINTS = 288
 MOST_SERVICES = 8
 _DIGITS = 4
+_DECIMALS = 6
 
 
 def figures_of(result: RunResult, job: Job, scenario: str) -> RunFigures:
@@ -25,21 +26,21 @@ def figures_of(result: RunResult, job: Job, scenario: str) -> RunFigures:
         engine=job.engine,
         settings=job.settings,
         seed=job.seed,
-        usd_per_day=totals.usd_per_day,
-        slo_violation_share=totals.slo_violation_share,
-        dropped_share=totals.dropped_share,
-        slow_share=totals.slow_share,
+        usd_per_day=round(totals.usd_per_day, _DECIMALS),
+        slo_violation_share=round(totals.slo_violation_share, _DECIMALS),
+        dropped_share=round(totals.dropped_share, _DECIMALS),
+        slow_share=round(totals.slow_share, _DECIMALS),
         oom_kills=totals.oom_kills,
         evictions=totals.evictions + totals.lost_pods,
         pod_starts=totals.pod_starts,
         node_launches=totals.node_launches,
-        pending_pod_minutes=totals.pending_pod_minutes,
-        slack_cpu=totals.slack_cpu,
-        slack_memory=totals.slack_memory,
-        cpu_utilisation=totals.cpu_utilisation,
-        bound_gap=None if math.isnan(totals.bound_gap) else totals.bound_gap,
+        pending_pod_minutes=round(totals.pending_pod_minutes, _DECIMALS),
+        slack_cpu=round(totals.slack_cpu, _DECIMALS),
+        slack_memory=round(totals.slack_memory, _DECIMALS),
+        cpu_utilisation=round(totals.cpu_utilisation, _DECIMALS),
+        bound_gap=None if math.isnan(totals.bound_gap) else round(totals.bound_gap, _DECIMALS),
         cpu_seconds=round(totals.cpu_seconds, 3),
-        node_hours={name: round(hours, 6) for name, hours in totals.node_hours_by_type.items()},
+        node_hours={name: round(hours, _DECIMALS) for name, hours in totals.node_hours_by_type.items()},
     )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import TYPE_CHECKING
 
 from autoscaler.backtest.collect import figures_of, series_of
-from autoscaler.backtest.engines import ENGINES, Prepared, settings_of
+from autoscaler.backtest.engines import ENGINES, Prepared, Settings, settings_of
 from autoscaler.backtest.results import Failure, Job, Outcome, Run
 from autoscaler.backtest.scenario import Scenario, load_scenario
 from autoscaler.errors import AutoscalerError, ScenarioError
+
+if TYPE_CHECKING:
+    from autoscaler.simulator.run import Observer
 
 OWN_POLICIES = "policies"
 """The engine name that stands for the documents in the scenario itself."""
@@ -30,7 +33,7 @@ def jobs_of(scenario: Scenario, engines: Sequence[str], *, path: str, sweep: boo
     jobs = []
     for name in engines:
         check_engine(name, scenario)
-        settings = settings_of(ENGINES[name], sweep=sweep) if name in ENGINES else ({},)
+        settings = settings_of(ENGINES[name], sweep=sweep) if name in ENGINES else (default_settings(name),)
         jobs += [
             Job(
                 scenario=path,
@@ -60,7 +63,7 @@ def check_engine(name: str, scenario: Scenario) -> None:
         raise ScenarioError(scenario.where, "--engines", name, allowed)
 
 
-def prepare(scenario: Scenario, engine: str, settings: dict[str, Any], *, seed: int) -> Prepared:
+def prepare(scenario: Scenario, engine: str, settings: Settings, *, seed: int) -> Prepared:
     """
     Return the simulated cluster and the policies of one run.
 
@@ -75,9 +78,14 @@ def prepare(scenario: Scenario, engine: str, settings: dict[str, Any], *, seed: 
     return world, policies_of(scenario.file.policies, f"{scenario.where}: policies")
 
 
-def run_job(job: Job) -> Run:
+def default_settings(engine: str) -> Settings:
+    """Return the settings that an engine has when nothing else is said."""
+    return ENGINES[engine].settings if engine in ENGINES else {}
+
+
+def run_job(job: Job, *, observer: Observer | None = None) -> Run:
     """
-    Simulate one job.
+    Simulate one job; *observer* sees every step.
 
     Raises:
         AutoscalerError: the scenario is wrong or the run failed.
@@ -86,7 +94,7 @@ def run_job(job: Job) -> Run:
 
     scenario = load_scenario(job.scenario)
     world, policies = prepare(scenario, job.engine, job.settings, seed=job.seed)
-    result = simulate(world, policies)
+    result = simulate(world, policies, observer=observer)
     return Run(
         job=job,
         figures=figures_of(result, job, scenario.name),
@@ -94,10 +102,10 @@ def run_job(job: Job) -> Run:
     )
 
 
-def run_safely(job: Job) -> Outcome:
+def run_safely(job: Job, *, observer: Observer | None = None) -> Outcome:
     """Simulate one job; whatever goes wrong is that job's Failure."""
     try:
-        return run_job(job)
+        return run_job(job, observer=observer)
     except AutoscalerError as error:
         return Failure(job=job, message=str(error))
     except Exception as error:

@@ -47,7 +47,7 @@ def write_outcomes(outputs: Sequence[str], scenarios: Sequence[Scenario], outcom
     from autoscaler import __version__
     from autoscaler.backtest.report import render_report
     from autoscaler.backtest.results import Failure, Run, describe_settings
-    from autoscaler.backtest.text import figures_table, json_lines, yaml_list
+    from autoscaler.cli.figures import figures_table, json_lines, yaml_list
 
     runs = [outcome for outcome in outcomes if isinstance(outcome, Run)]
     for outcome in outcomes:
@@ -124,7 +124,7 @@ def _lines(stream: TextIO) -> Report:
         from autoscaler.model.units import format_duration
 
         left = (clock.monotonic() - start) / done * (total - done)
-        rest = f"about {format_duration(left)} left" if done < total else "done"
+        rest = f"about {format_duration(max(1.0, left))} left" if done < total else "done"
         print(f"{done}/{total}  {_brief(outcome)}  {rest}", file=stream, flush=True)
 
     return report

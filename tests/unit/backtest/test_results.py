@@ -7,7 +7,7 @@ from autoscaler.backtest.report import render_report, sort_engines
 from autoscaler.backtest.results import METRICS, Failure, Job, Run, RunFigures, RunSeries, missed_bounds
 from autoscaler.backtest.scenario import load_scenario
 from autoscaler.backtest.schema import Bounds
-from autoscaler.backtest.text import figures_table, json_lines, yaml_list
+from autoscaler.cli.figures import figures_table, json_lines, yaml_list
 
 FIGURES = RunFigures(
     scenario="tiny",

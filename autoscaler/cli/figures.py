@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from textwrap import indent
 
 import msgspec
 
 from autoscaler.backtest.results import Run, RunFigures, describe_settings
+from autoscaler.cli.output import dumps, table
 
 
 def _share(value: float) -> str:
@@ -43,17 +45,9 @@ def figures_table(runs: Sequence[Run]) -> str:
     """
     parts = []
     for scenario, group in groupby(runs, key=lambda run: run.figures.scenario):
-        rows = [[header for header, _ in _COLUMNS]]
-        rows += [[text(run.figures) for _, text in _COLUMNS] for run in group]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(_COLUMNS))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if place < _LEFT else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        parts.append("\n".join([scenario, *(f"  {line}" for line in lines)]))
+        rows = [[text(run.figures) for _, text in _COLUMNS] for run in group]
+        text = table(rows, header=[header for header, _ in _COLUMNS], right=range(_LEFT, len(_COLUMNS)))
+        parts.append(f"{scenario}\n{indent(text, '  ')}")
     return "\n\n".join(parts)
 
 
@@ -64,4 +58,4 @@ def json_lines(runs: Sequence[Run]) -> str:
 
 def yaml_list(runs: Sequence[Run]) -> str:
     """Return the same objects as one YAML list."""
-    return msgspec.yaml.encode([run.figures for run in runs]).decode()
+    return dumps([run.figures for run in runs], "yaml")
