@@ -14,10 +14,19 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from autoscaler.interfaces import Recommender
-from autoscaler.model.plan import AnyAction, Decision, EvictPod, Note, Plan, ResizePod, SetGroupSize, SetReplicas
-from autoscaler.model.policy import NodeEngine, Policies, ScalingPolicySpec, UpdateMode
+from autoscaler.model.plan import (
+    AnyAction,
+    CordonNode,
+    Decision,
+    DeleteInstances,
+    EvictPod,
+    Note,
+    Plan,
+    SetGroupSize,
+    SetReplicas,
+)
+from autoscaler.model.policy import Policies, ScalingPolicySpec
 from autoscaler.model.readings import Signal
-from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
@@ -121,7 +130,10 @@ def _plan(
     index: SnapshotIndex, actions: tuple[AnyAction, ...], parts: Mapping[str, WorkloadActions], nodes: NodePlan
 ) -> Plan:
     now = sum(node.usd_per_hour for node in index.snapshot.nodes)
-    change = sum(action.usd_per_hour for action in actions if not isinstance(action, (SetReplicas, ResizePod)))
+    price = {node.name: node.usd_per_hour for node in index.snapshot.nodes}
+    change = sum(action.usd_per_hour for action in actions if isinstance(action, SetGroupSize))
+    going = {name for action in actions for name in _leaving(action)}
+    change -= sum(price.get(name, 0.0) for name in going)
     advised = tuple(action for part in parts.values() for action in part.advised) + nodes.advised
     return Plan(
         actions=actions,
@@ -130,6 +142,12 @@ def _plan(
         usd_per_hour_after=max(0.0, now + change),
         bound_gap=nodes.bound_gap,
     )
+
+
+def _leaving(action: AnyAction) -> tuple[str, ...]:
+    if isinstance(action, DeleteInstances):
+        return action.nodes
+    return (action.node,) if isinstance(action, CordonNode) else ()
 
 
 def _next_state(
@@ -164,12 +182,3 @@ def _held(advised: Recommended, parts: Mapping[str, WorkloadActions]) -> tuple[N
 def _notes(parts: Mapping[str, WorkloadActions], nodes: NodePlan, guarded: tuple[Note, ...]) -> tuple[Note, ...]:
     workloads = tuple(part.note for part in parts.values() if part.note is not None)
     return workloads + nodes.notes + guarded
-
-
-def owns_nodes(rules: ScalingPolicySpec) -> Reason | None:
-    """Return why the nodes are not ours to change, None where they are."""
-    if rules.nodes.engine is NodeEngine.NONE:
-        return Reason(Code.NODES_ELSEWHERE, "nodes.engine is none: another system owns the nodes")
-    if rules.mode in (UpdateMode.OFF, UpdateMode.RECOMMEND):
-        return Reason(Code.MODE_RECOMMEND, f"mode {rules.mode.value}: nodes are planned, not changed")
-    return None

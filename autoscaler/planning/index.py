@@ -13,7 +13,7 @@ from autoscaler.model.workload import Workload
 
 
 class SnapshotIndex:
-    """Read-only look-ups of one snapshot."""
+    """Read-only look-ups of one snapshot. `waiting` are the pods without a node that want one."""
 
     def __init__(self, snapshot: ClusterSnapshot) -> None:
         self.snapshot = snapshot
@@ -22,7 +22,10 @@ class SnapshotIndex:
         self.groups: Mapping[str, NodeGroup] = {group.name: group for group in snapshot.node_groups}
         self.workloads: Mapping[str, Workload] = {workload.key: workload for workload in snapshot.workloads}
         self._pods: dict[str, list[Pod]] = {}
+        self.waiting: list[Pod] = []
         for pod in snapshot.pods:
+            if not pod.node and pod.is_active and not pod.shape.gated and pod.shape.owner_kind != "DaemonSet":
+                self.waiting.append(pod)
             owner = pod.workload
             if owner in self._pods:
                 self._pods[owner].append(pod)
@@ -32,6 +35,10 @@ class SnapshotIndex:
     def pods_of(self, workload: str) -> Sequence[Pod]:
         """Return the pods that a workload owns, by name; also those that ended or are being deleted."""
         return self._pods.get(workload, ())
+
+    def active_pods(self, workload: str) -> int:
+        """Return how many pods of a workload neither ended nor are being deleted."""
+        return sum(1 for pod in self._pods.get(workload, ()) if pod.is_active)
 
     def largest_node(self) -> Resources:
         """Return the largest amount of each resource that one node, present or on offer, can give."""

@@ -1,18 +1,39 @@
-"""The node side of a decision: room for the pods there will be, at least cost."""
+"""
+The node side of a decision: room for the pods there will be, at least cost.
+
+Pods that wait and pods that this very decision asks for are placed on what is
+there or on its way; for the rest nodes are bought. Room for what may come
+while a node boots is kept by ghosts: pods of the planner's mind only.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from autoscaler.model.node import SPOT
 from autoscaler.model.plan import AnyAction, Note
-from autoscaler.model.policy import ScalingPolicySpec
+from autoscaler.model.pod import PodShape
+from autoscaler.model.policy import Consolidation, NodeEngine, ScalingPolicySpec, UpdateMode
+from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
+from autoscaler.model.resources import CPU, MEMORY
 from autoscaler.model.state import DecisionState, NodeMemory
 from autoscaler.planning.budgets import DisruptionRoom
+from autoscaler.planning.cost import PurchaseLimits
+from autoscaler.planning.drain import plan_removals
 from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.removals import Demand, Growth, RemovalPlan, RemovalRules
+from autoscaler.planning.scale_up import ScaleUp, ScaleUpRules, Stranded, buy_for, scale_up
+from autoscaler.planning.spot import SpotShare
 from autoscaler.planning.workload_actions import WorkloadActions
+from autoscaler.scheduling.requests import effective_requests
+from autoscaler.scheduling.simulation import Simulation
+
+_BLIND_SHARE = 0.2
+"""With more workloads than this held for missing data, no node is given up."""
 
 
 class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,5 +57,199 @@ def plan_nodes(
     room: DisruptionRoom,
 ) -> NodePlan:
     """Return what to buy and what to give back."""
-    del index, rules, parts, advice, room
-    return NodePlan(memory=state.nodes, last_consolidation_at=state.last_consolidation_at)
+    if rules.nodes.engine is NodeEngine.NONE or not index.snapshot.node_groups:
+        return NodePlan(last_consolidation_at=state.last_consolidation_at)
+    snapshot = index.snapshot
+    simulation = _as_it_will_be(index)
+    pending = pending_pods(index, parts)
+    ghosts = _ghosts(index, parts, advice, rules)
+    rest = _place(simulation, pending)
+    # Ghosts take their room on a copy: what is given up later is judged with all of them placed anew.
+    missing = _place(simulation.fork(), ghosts) if ghosts else []
+    bought = _buy(index, rules, [*rest, *missing], simulation)
+    growth = {size.group: size.size for size in bought.sizes}
+    removed = _give_back(
+        index, _removal_rules(rules, advice), state, simulation, ghosts=ghosts, room=room, sizes=growth
+    )
+    actions = (*bought.sizes, *removed.actions)
+    mine = _whose(rules)
+    notes = (*_pending_notes(bought.stranded[:], rest), *removed.notes)
+    if mine is not None:
+        told = Note(target="policy/nodes", reasons=(mine,))
+        memory = tuple(NodeMemory(node=m.node, unneeded_since=m.unneeded_since) for m in removed.memory)
+        return NodePlan(
+            advised=actions,
+            notes=(told, *notes) if actions else notes,
+            memory=memory,
+            last_consolidation_at=state.last_consolidation_at,
+            bound_gap=bought.gap,
+        )
+    return NodePlan(
+        actions=actions,
+        notes=notes,
+        memory=removed.memory,
+        last_consolidation_at=snapshot.observed_at if removed.consolidated else state.last_consolidation_at,
+        bound_gap=bought.gap,
+    )
+
+
+def pending_pods(index: SnapshotIndex, parts: Mapping[str, WorkloadActions]) -> list[tuple[PodShape, int]]:
+    """
+    Return how many pods of each shape wait for a node, or will once this decision is carried out.
+
+    Most important first, then by namespace; DaemonSets' pods and gated pods do not count.
+    """
+    counts: dict[PodShape, int] = {}
+    for pod in index.waiting:
+        counts[pod.shape] = counts.get(pod.shape, 0) + 1
+    for key, part in parts.items():
+        coming = part.replicas - index.active_pods(key)
+        if coming > 0 and part.replicas > index.workloads[key].replicas:
+            counts[part.shape] = counts.get(part.shape, 0) + coming
+    return sorted(counts.items(), key=lambda item: (-item[0].priority, item[0].namespace))
+
+
+def _as_it_will_be(index: SnapshotIndex) -> Simulation:
+    """Return the cluster to place on: nodes on their way are open, nodes that are going or not ready are not."""
+    snapshot = index.snapshot
+    simulation = Simulation.of(snapshot.nodes, snapshot.pods, namespaces=snapshot.namespaces)
+    for node in snapshot.nodes:
+        if node.deleting or node.interrupt_at is not None or (node.registered and not node.ready):
+            simulation.close_node(simulation.row(node.name))
+    return simulation
+
+
+def _ghosts(
+    index: SnapshotIndex,
+    parts: Mapping[str, WorkloadActions],
+    advice: Sequence[Recommendation],
+    rules: ScalingPolicySpec,
+) -> list[tuple[PodShape, int]]:
+    """
+    Return the pods to keep room for: all of a forecast rise, and of its possible
+    errors the pooled part, since not all workloads err at once (algorithms, section 3).
+    """
+    if rules.objective.headroom.nodes == "Off":
+        return []
+    rises: dict[PodShape, int] = {}
+    errors: list[tuple[PodShape, int]] = []
+    for one in advice:
+        part = parts[one.workload]
+        there = max(part.replicas, index.active_pods(one.workload))
+        rise = one.forecast_replicas - there
+        if rise > 0:
+            rises[part.shape] = rises.get(part.shape, 0) + rise
+        error = one.headroom_replicas - max(one.forecast_replicas, there)
+        if error > 0:
+            errors.append((part.shape, error))
+    for shape, count in _pooled(errors):
+        rises[shape] = rises.get(shape, 0) + count
+    return sorted(rises.items(), key=lambda item: (-item[0].priority, item[0].namespace))
+
+
+def _pooled(errors: Sequence[tuple[PodShape, int]]) -> list[tuple[PodShape, int]]:
+    """Scale counts so that their cores add up to the root of the sum of squares, whole pods by running remainder."""
+    cores = [count * max(effective_requests(shape).cpu, 1) for shape, count in errors]
+    total = sum(cores)
+    if not total:
+        return []
+    share = math.sqrt(sum(each * each for each in cores)) / total
+    result, carried = [], 0.0
+    for shape, count in errors:
+        carried += count * share
+        whole = math.floor(carried + 1e-9)
+        carried -= whole
+        if whole:
+            result.append((shape, whole))
+    return result
+
+
+def _place(simulation: Simulation, demand: Demand) -> list[tuple[PodShape, int]]:
+    """Place what fits (the simulation changes); return the rest."""
+    rest = []
+    for shape, count in demand:
+        left = count - sum(placed for _, placed in simulation.fill(shape, count))
+        if left > 0:
+            rest.append((shape, left))
+    return rest
+
+
+def _buy(index: SnapshotIndex, rules: ScalingPolicySpec, demand: Demand, simulation: Simulation) -> ScaleUp:
+    if not demand:
+        return ScaleUp()
+    snapshot = index.snapshot
+    return scale_up(
+        demand,
+        snapshot.node_groups,
+        now=snapshot.observed_at,
+        simulation=simulation,
+        nodes=snapshot.nodes,
+        rules=_purchase_rules(index, rules),
+    )
+
+
+def _purchase_rules(index: SnapshotIndex, rules: ScalingPolicySpec) -> ScaleUpRules:
+    nodes, money = index.snapshot.nodes, rules.objective.money.per_day
+    limits = rules.nodes.limits
+    cpu = limits[CPU].milli - sum(node.allocatable.cpu for node in nodes) if CPU in limits else math.inf
+    memory = limits[MEMORY].whole - sum(node.allocatable.memory for node in nodes) if MEMORY in limits else math.inf
+    spent = sum(node.usd_per_hour for node in nodes)
+    return ScaleUpRules(
+        limits=PurchaseLimits(
+            cpu=cpu, memory=memory, usd_per_hour=money.number / 24 - spent if money is not None else math.inf
+        ),
+        spot=SpotShare(
+            max_share=rules.nodes.spot.max_share.number,
+            base=rules.nodes.spot.on_demand_base,
+            spot_cpu=sum(node.allocatable.cpu for node in nodes if node.capacity_type == SPOT),
+            all_cpu=sum(node.allocatable.cpu for node in nodes),
+            on_demand_nodes=sum(1 for node in nodes if node.capacity_type != SPOT),
+        ),
+        usd_per_eviction=rules.disruption.min_savings_per_eviction.number,
+    )
+
+
+def _removal_rules(rules: ScalingPolicySpec, advice: Sequence[Recommendation]) -> RemovalRules:
+    blind = sum(1 for one in advice if one.held) > _BLIND_SHARE * len(advice)
+    return RemovalRules(
+        consolidation=Consolidation.OFF if blind else rules.nodes.consolidation,
+        min_savings_per_eviction=rules.disruption.min_savings_per_eviction.number,
+    )
+
+
+def _give_back(
+    index: SnapshotIndex,
+    rules: RemovalRules,
+    state: DecisionState,
+    simulation: Simulation,
+    *,
+    ghosts: Demand,
+    room: DisruptionRoom,
+    sizes: Mapping[str, int],
+) -> RemovalPlan:
+    snapshot = index.snapshot
+
+    def buy(demand: Demand) -> tuple[Growth, float] | None:
+        return buy_for(snapshot.node_groups, now=snapshot.observed_at)(demand)
+
+    return plan_removals(
+        snapshot, simulation, state, rules=rules, budget=room, ghosts=ghosts, buy=buy, group_sizes=sizes
+    )
+
+
+def _whose(rules: ScalingPolicySpec) -> Reason | None:
+    """Return why the nodes are not to be changed, None where they are."""
+    if rules.mode in (UpdateMode.OFF, UpdateMode.RECOMMEND):
+        return Reason(Code.MODE_RECOMMEND, f"mode {rules.mode.value}: nodes are planned, not changed")
+    return None
+
+
+def _pending_notes(stranded: Sequence[Stranded], rest: Demand) -> tuple[Note, ...]:
+    """Say of pods that wait in vain why; ghosts (which come after *rest*) are nobody's concern."""
+    notes = []
+    for each in stranded:
+        if each.index < len(rest):
+            shape = rest[each.index][0]
+            app = dict(shape.labels).get("app", "")
+            notes.append(Note(target=f"pods/{shape.namespace}/{app or shape.owner_kind}", reasons=each.reasons))
+    return tuple(notes)
