@@ -160,7 +160,7 @@ class MemoryCloud:
             self._boot(machine)
         for name in sorted(self._machines):
             group = self._groups[name]
-            if group.capacity_type == SPOT and group.interruptions_per_hour > 0:
+            if seconds > 0 and group.capacity_type == SPOT and group.interruptions_per_hour > 0:
                 self._interrupt(group, seconds)
         changes, self._changes = self._changes, Changes()
         return changes

@@ -131,7 +131,7 @@ class Recorder:
 
     def begin(self, world: World) -> None:
         """Start to count: what the world's counters and bill say now is zero."""
-        self._before = (msgspec.structs.replace(world.counters), world.bill(), world.cloud.launches)
+        self._before = (msgspec.structs.replace(world.counters), world.cloud.usd, world.cloud.launches)
 
     def step(self, world: World, step: ServiceStep) -> None:
         """Note one counted step, after it was played."""
@@ -181,7 +181,7 @@ class Recorder:
             raise ValueError("nothing was counted: the run has not begun")
         counters, usd, launches = self._before
         now, sums = world.counters, self._sums
-        spent = world.bill() - usd
+        spent = world.cloud.usd - usd
         hours = self._nodes.sum(axis=0, dtype=np.float64) * self._spec.step_seconds / HOUR
         metrics = Metrics(
             usd=spent,

@@ -4,7 +4,7 @@ The simulated cluster: its state, and the order in which a step happens.
 A step covers `step_seconds` from `now`. First what changed since the last one
 takes effect (faults, machines, workload controllers, scheduling, starts), then
 load is served for the whole step, then `now` moves on: what was measured is
-known at the new `now`. Semantics: docs/explanation/simulator.md.
+known, and machines that booted meanwhile have joined, at the new `now`. Semantics: docs/explanation/simulator.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from autoscaler.model.node import Node
 from autoscaler.model.pod import Container, PodShape, ShapeInterner, Termination
 from autoscaler.model.resources import PODS, Resources
-from autoscaler.model.units import HOUR
 from autoscaler.providers.memory import Changes, Instance, MemoryCloud
 from autoscaler.simulator import controllers, faults, resizing, serving
 from autoscaler.simulator.fleet import Fleet
@@ -109,6 +108,7 @@ class World:
         self.measured.record(self, result)
         self.index += 1
         self.now = self.spec.start + (self.index - self.spec.history_steps) * self.spec.step_seconds
+        self._take_changes(self.cloud.advance(self.now))
         return result
 
     def create_pod(self, fleet: Fleet) -> int:
@@ -157,10 +157,6 @@ class World:
     def nodes_by_type(self) -> Counter[str]:
         """Count nodes in service by instance type."""
         return self._by_type
-
-    def bill(self) -> float:
-        """Return USD billed for all machines up to `now`."""
-        return self.cloud.usd + self.cloud.usd_per_hour * (self.now - self.cloud.now) / HOUR
 
     def cordon(self, name: str, *, unschedulable: bool) -> None:
         row = self.nodes.row_of[name]
