@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from autoscaler.backtest.collect import figures_of, series_of
@@ -135,7 +136,7 @@ def _finished(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]
     from concurrent.futures import as_completed
 
     lost: list[int] = []
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    with ProcessPoolExecutor(max_workers=min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
         futures: dict[Future[Outcome], int] = {pool.submit(run_safely, job): place for place, job in enumerate(jobs)}
         for future in as_completed(futures):
             try:
@@ -148,7 +149,7 @@ def _finished(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]
 
 def _alone(job: Job) -> Outcome:
     """Run a job in a process of its own, after the shared pool broke."""
-    with ProcessPoolExecutor(max_workers=1) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(run_safely, job).result()
         except BrokenProcessPool:

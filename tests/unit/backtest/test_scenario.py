@@ -8,9 +8,11 @@ from autoscaler.backtest.reference import scenario_reference, scenario_schema
 from autoscaler.backtest.scenario import BUNDLED, load_scenario, parse_scenario
 from autoscaler.errors import ScenarioError
 from autoscaler.model.units import MIB
+from autoscaler.policy_files import policies_of
 from autoscaler.simulator import spec as world
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "scenario.md"
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = DOCS / "reference" / "scenario.md"
 SELF_CONTAINED = ("demo", "tiny")
 HEAD = "name: x\nlength: 1h\nhistory: 1h\nnodes: {types: [{name: n, cpu: 4, memory: 16Gi, price: 0.2}]}\n"
 WEB = "workloads: [{name: web, load: {constant: {rate: 10}}, cpuPerRequest: 20m}]\n"
@@ -144,3 +146,14 @@ def test_the_schema_describes_every_field() -> None:
     assert schema["$defs"]["NodeLoss"]["properties"]["kind"] == {"const": "NodeLoss"}
     assert schema["$defs"]["WorkloadEntry"]["required"] == ["name", "load"]
     assert "description" in schema["$defs"]["ScenarioFile"]["properties"]["warmup"]
+
+
+def test_the_how_to_begins_with_a_scenario_that_works() -> None:
+    text = (DOCS / "how-to" / "write-a-scenario.md").read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    (whole,) = [block for block in blocks if block.startswith("name:")]
+    (rest,) = [block for block in blocks if block.startswith("policies:")]
+    faults = next(block for block in blocks if block.startswith("faults:"))
+    scenario = parse_scenario(whole + faults + rest, "my-shop.yaml", folders=load_scenario("tiny").folders)
+    assert len(scenario.world().pools) == 3
+    assert policies_of(scenario.file.policies, "my-shop.yaml").scaling[0].spec.mode == "Auto"
