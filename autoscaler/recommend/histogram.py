@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from autoscaler.model.units import DAY
 
 Floats = npt.NDArray[np.float64]
 
@@ -410,4 +409,3 @@ CPU_BUCKETS = exponential_buckets(max_value=1000.0, first=0.01, ratio=1.05, epsi
 """In cores, as in the peer's aggregations_config.go."""
 MEMORY_BUCKETS = exponential_buckets(max_value=1e12, first=1e7, ratio=1.05, epsilon=WEIGHT_EPSILON)
 """In bytes, as in the peer's aggregations_config.go."""
-HALF_LIFE = DAY
