@@ -20,7 +20,7 @@ import yaml
 from autoscaler.errors import InputError
 from autoscaler.mismatch import ErrorType, convert
 
-__all__ = ["Document", "convert", "parse_documents", "read_documents"]
+__all__ = ["Document", "convert", "parse_documents", "read_documents", "read_text"]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -54,16 +54,28 @@ def read_documents(path: Path, *, error: ErrorType = InputError, max_bytes: int 
     Raises:
         InputError: (or what *error* makes) the file cannot be read, or is not what this module accepts.
     """
+    text = read_text(path, error=error, max_bytes=max_bytes)
+    return parse_documents(text, str(path), error=error, max_bytes=max_bytes)
+
+
+def read_text(path: Path, *, error: ErrorType = InputError, max_bytes: int = MAX_BYTES) -> str:
+    """
+    Return what a file of UTF-8 text holds.
+
+    Raises:
+        InputError: (or what *error* makes) the file cannot be read, is too large, or is not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)
-    except OSError as cause:
-        raise error(str(path), "", str(path), f"a file that can be read ({cause.strerror})") from cause
+    except (OSError, ValueError) as cause:
+        raise error(str(path), "", str(path), f"a file that can be read ({cause})") from cause
+    if len(raw) > max_bytes:
+        raise error(str(path), "", "a larger file", f"at most {max_bytes} bytes")
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         raise error(str(path), "", raw[cause.start : cause.start + 8], f"UTF-8 text (byte {cause.start})") from cause
-    return parse_documents(text, str(path), error=error, max_bytes=max_bytes)
 
 
 def parse_documents(
