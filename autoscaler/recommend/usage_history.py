@@ -140,6 +140,9 @@ class UsageHistory:
         windows = self._opened()
         interval = self._params.memory_interval_seconds
         for name, sample in samples:
+            # A container without a byte does not run yet; as a window's first peak, 0 would hide all that follow.
+            if sample.value == 0:
+                continue
             key = (sample.pod, name)
             window = windows.get(key) or PodWindow(pod=sample.pod, container=name)
             windows[key] = observe_memory(window, sample.value, sample.at, self._history(name), interval=interval)
@@ -216,7 +219,8 @@ def _seed_memory(series: Series, history: ContainerHistory, name: str, params: V
     window = PodWindow(pod="", container=name)
     times, values = _measured(series)
     for at, value in zip(times.tolist(), np.minimum(values, MAX_AMOUNT).tolist(), strict=True):
-        window = observe_memory(window, int(value), at, history, interval=params.memory_interval_seconds)
+        if value >= 1.0:
+            window = observe_memory(window, int(value), at, history, interval=params.memory_interval_seconds)
 
 
 def _measured(series: Series) -> tuple[Floats, Floats]:

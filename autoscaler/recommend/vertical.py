@@ -199,7 +199,8 @@ def observe_memory(
 
     Only the peak of each window of *interval* seconds is kept, stamped with
     the window's end: a higher sample takes the old peak's place. A sample
-    older than the newest one is refused: the very same window is returned.
+    older than the newest one is refused: the very same window is returned. In
+    a window whose peak is 0 nothing more counts (so it is in container.go).
 
     Raises:
         ValueError: the time is not finite.

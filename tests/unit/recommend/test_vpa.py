@@ -144,6 +144,14 @@ def test_what_cannot_be_true_does_not_count(sample: PodSample) -> None:
     assert memory.containers == ()
 
 
+def test_a_container_that_does_not_run_yet_does_not_hide_its_later_peak() -> None:
+    seen = pods(1)
+    _, memory = VPA.recommend(view(RULES, used(NOW, seen, memory=0), seen), PARAMS, VpaMemory())
+    at = NOW + 60.0
+    found, _ = VPA.recommend(view(RULES, used(at, seen, memory=2 * GIB), seen, at=at), PARAMS, memory)
+    assert found.containers[0].target.memory > 2 * GIB
+
+
 def test_a_whole_pods_sample_is_that_of_its_only_container() -> None:
     readings = {Signal(KEY, SignalKind.POD_CPU): PodSamples((PodSample("web-0", 100, NOW),))}
     _, memory = VPA.recommend(view(RULES, readings, pods(1)), PARAMS, VpaMemory())
