@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from autoscaler.providers.memory import MemoryCloud, MemoryProvider
+from autoscaler.simulator.market import make_cloud
+from autoscaler.testing.builders import NOW, make_group, make_pool, make_world
+from autoscaler.testing.contracts import CLOUD_PROVIDER, CloudProviderRule
+
+
+@pytest.mark.parametrize("rule", CLOUD_PROVIDER.values(), ids=CLOUD_PROVIDER)
+async def test_the_memory_provider(rule: CloudProviderRule) -> None:
+    types = [make_pool().instance]
+    await rule(MemoryProvider(MemoryCloud([make_group("b"), make_group("a", size=3, min_size=1)], types, now=NOW)))
+
+
+@pytest.mark.parametrize("rule", CLOUD_PROVIDER.values(), ids=CLOUD_PROVIDER)
+async def test_the_simulated_clusters_cloud(rule: CloudProviderRule) -> None:
+    spec = make_world(pools=(make_pool(zones=("a", "b")), make_pool("big", capacity_type="spot")))
+    await rule(MemoryProvider(make_cloud(spec, seed=0, now=NOW)))
