@@ -106,7 +106,7 @@ def spread_counts(
                 if not terminating and state.name in domains:
                     counts[domains[state.name]] += 1
     own = 1 if selector_matches(selector, label_map(shape.labels)) else 0
-    enough = len(counts) >= (constraint.min_domains or 1)
+    enough = len(counts) >= max(1, constraint.min_domains or 1)
     return SpreadCounts(constraint, counts, own, min(counts.values()) if enough else 0)
 
 
