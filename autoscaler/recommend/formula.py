@@ -15,7 +15,7 @@ from functools import lru_cache
 MAX_LENGTH = 500
 _MAX_DEPTH = 50
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/(),]))"
+    r"\s*(?:(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/(),]))"
 )
 _ALLOWED = "numbers, names, + - * / ( ) , and min, max, ceil, floor, abs"
 
