@@ -288,11 +288,13 @@ def _history(view: WorkloadView, memory: HpaMemory) -> History:
     """
     Return what was remembered, without a scale event that never happened.
 
-    Unless the mode is Auto, a change that was asked for and is not to be seen was not carried out.
+    In mode Auto every change is taken to be made, as by the peer (a size set back by hand looks the same).
+    In another mode, or paused, a change that was asked for and is not to be seen was not made.
     """
     ups, downs = memory.ups, memory.downs
     ignored = memory.asked not in (-1, memory.seen) and view.workload.replicas == memory.seen
-    if ignored and view.spec.policy.update_mode is not UpdateMode.AUTO:
+    policy = view.spec.policy
+    if ignored and (policy.update_mode is not UpdateMode.AUTO or policy.pause.up or policy.pause.down):
         ups = tuple(event for event in ups if event[0] != memory.last_scale_at)
         downs = tuple(event for event in downs if event[0] != memory.last_scale_at)
     return History(recommendations=memory.recommendations, ups=ups, downs=downs)
