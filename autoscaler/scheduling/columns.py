@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autoscaler.model.placement import Effect, Taint
 from autoscaler.model.resources import Resources
-from autoscaler.scheduling.classes import ClassBook, PodClass
+from autoscaler.scheduling.classes import MAX_AMOUNT, ClassBook, PodClass
 from autoscaler.scheduling.requirements import (
     matches_node_affinity,
     node_term_matches,
@@ -101,7 +101,7 @@ class NodeColumns:
             self.names[row], self._labels[row], self._taints[row] = name, labels, taints
         self._allocatable[:, row] = 0
         for column, amount in amounts:
-            self._allocatable[column, row] = amount
+            self._allocatable[column, row] = min(amount, MAX_AMOUNT)
         self._free[:, row] = self._allocatable[:, row]
         self._scored[:, row] = 0
         self._flags[:, row] = True

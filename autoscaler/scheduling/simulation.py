@@ -143,7 +143,7 @@ class Simulation:
         labels[HOSTNAME] = name
         row = self._nodes.add(name, labels, template.taints, allocatable=template.allocatable)
         overhead = template.overhead
-        self._use_amounts(overhead, overhead, row, pods=overhead.get("pods"))
+        self._use_amounts(overhead, overhead, row, pods=0)
         self._rows[name] = row
         return row
 

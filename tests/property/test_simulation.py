@@ -160,7 +160,7 @@ def clusters(draw: st.DrawFn) -> tuple[list[Node], list[PodShape], list[Pod]]:
     return nodes, classes, pods
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=35, deadline=None)
 @given(cluster=clusters(), data=st.data())
 def test_columns_agree_with_the_predicates_after_any_change(
     cluster: tuple[list[Node], list[PodShape], list[Pod]], data: st.DataObject
@@ -176,11 +176,11 @@ def test_columns_agree_with_the_predicates_after_any_change(
         ):
             pods = [*pods, Pod(name=f"new{number}", shape=shape, node=simulation.names[row])]
         movable = [pod for pod in pods if pod.node in simulation and pod.deleted_at is None]
-        if movable and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and movable:
             gone = data.draw(st.sampled_from(movable))
             simulation.remove_pod(gone.shape, simulation.row(gone.node))
             pods = [pod for pod in pods if pod is not gone]
-        if nodes and data.draw(sometimes):
+        if data.draw(sometimes) and nodes:
             lost = data.draw(st.sampled_from(nodes))
             simulation.remove_node(simulation.row(lost.name))
             nodes = [node for node in nodes if node is not lost]
@@ -192,13 +192,13 @@ def _agree(simulation: Simulation, nodes: list[Node], classes: list[PodShape], p
     context = SchedulingContext(nodes, pods, namespaces=NAMESPACES)
     for shape in classes:
         mask = simulation.feasible(shape)
-        found = tuple(sorted(simulation.names[row] for row in np.flatnonzero(mask)))
+        found = tuple(sorted(simulation.names[row] for row in np.flatnonzero(mask).tolist()))
         assert found == feasible_nodes(shape, context)
         scores = simulation.scores(shape)
         assert ((scores >= 0) == mask).all()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=35, deadline=None)
 @given(cluster=clusters(), count=st.integers(-1, 30), fill=st.booleans())
 def test_placing_many_keeps_every_rule(
     cluster: tuple[list[Node], list[PodShape], list[Pod]], count: int, fill: bool
@@ -222,11 +222,9 @@ def test_placing_many_keeps_every_rule(
     assert all((simulation.free(name) == one_by_one.free(name)).all() for name in names)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cluster=clusters(), count=st.integers(0, 12))
-def test_many_at_once_is_one_after_the_other(
-    cluster: tuple[list[Node], list[PodShape], list[Pod]], count: int
-) -> None:
+def test_many_at_once_is_one_after_the_other(cluster: tuple[list[Node], list[PodShape], list[Pod]], count: int) -> None:
     nodes, classes, pods = cluster
     together = Simulation.of(nodes, pods, namespaces=NAMESPACES)
     apart = together.fork()
@@ -234,7 +232,7 @@ def test_many_at_once_is_one_after_the_other(
         rows = []
         for _ in range(count):
             scores = apart.scores(shape)
-            best = [row for row in np.flatnonzero(scores == scores.max(initial=-1)) if scores[row] >= 0]
+            best = [row for row in np.flatnonzero(scores == scores.max(initial=-1)).tolist() if scores[row] >= 0]
             row = apart.place_pod(shape)
             assert row == (min(best, key=lambda each: apart.names[each]) if best else None)
             if row is None:
@@ -243,7 +241,7 @@ def test_many_at_once_is_one_after_the_other(
         assert together.place(shape, count) == rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cluster=clusters(), count=st.integers(1, 12))
 def test_each_pod_of_a_wave_could_be_the_last(
     cluster: tuple[list[Node], list[PodShape], list[Pod]], count: int
