@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.backtest.engines import ENGINES
-from autoscaler.backtest.results import MEANINGS, METRICS, Failure, Outcome, Run, RunSeries, describe_settings
+from autoscaler.backtest.results import LABELS, MEANINGS, METRICS, Failure, Outcome, Run, RunSeries, describe_settings
 from autoscaler.backtest.scenario import Scenario
 
 _TEMPLATE = Path(__file__).with_name("report.html")
@@ -36,6 +36,7 @@ def render_report(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], *,
     engines = sort_engines({run.figures.engine for run in runs})
     content = {
         "metrics": METRICS,
+        "labels": LABELS,
         "meanings": MEANINGS,
         "engines": engines,
         "scenarios": [_scenario(scenario, runs, failures) for scenario in scenarios],

@@ -26,6 +26,24 @@ METRICS = (
 )
 """Figures of a run, in the order they are printed."""
 
+LABELS = {
+    "usd_per_day": "USD/day",
+    "slo_violation_share": "missed",
+    "dropped_share": "dropped",
+    "slow_share": "slow",
+    "oom_kills": "OOM kills",
+    "evictions": "evicted",
+    "pod_starts": "pod starts",
+    "node_launches": "node launches",
+    "pending_pod_minutes": "pending min",
+    "slack_cpu": "slack CPU",
+    "slack_memory": "slack memory",
+    "cpu_utilisation": "CPU used",
+    "bound_gap": "bound gap",
+    "cpu_seconds": "CPU s",
+}
+"""Short names for tables."""
+
 MEANINGS = {
     "usd_per_day": "cost of all nodes from launch to termination, US dollars a day",
     "slo_violation_share": "share of service-steps in which too many requests missed the latency objective",
