@@ -10,6 +10,7 @@ selector sets defaults for workloads that have an mpa of their own; with an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -84,7 +85,7 @@ def overlay(base: _Struct, over: _Struct) -> _Struct:
     Both must be of one Struct type.
     """
     changes: dict[str, Any] = {}
-    for field in msgspec.structs.fields(type(over)):
+    for field in _fields(type(over)):
         mine, theirs = getattr(over, field.name), getattr(base, field.name)
         if mine == theirs:
             continue
@@ -209,6 +210,12 @@ def _specificity(policy: ScalingPolicy) -> int:
     if scope.label_selector is not None:
         return 2
     return 1 if scope.namespace_selector is not None and scope.namespace_selector != Selector() else 0
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields of a Struct type; looking them up evaluates annotations, which is slow."""
+    return msgspec.structs.fields(kind)
 
 
 def _is_default(field: msgspec.structs.FieldInfo, value: Any) -> bool:
