@@ -21,6 +21,7 @@ def consolidate(
     rules: RemovalRules,
     *,
     empty: Sequence[str],
+    idle: Sequence[str] = (),
     ranked: Sequence[str],
     buy: Buy | None,
     most: int,
@@ -28,15 +29,17 @@ def consolidate(
     """
     Return what to remove, at most *most* nodes, and why others that were tried stay.
 
-    *empty* are nodes that have been without pods for long enough, *ranked*
-    those with pods, the one least worth its price first. Off finds nothing,
-    WhenEmpty only empty nodes. Without *buy* nothing is replaced.
+    *empty* are nodes that have been without pods for long enough, *idle* all
+    without pods, *ranked* those with pods, the one least worth its price first.
+    Off finds nothing, WhenEmpty only empty nodes. Without *buy* nothing is
+    replaced.
     """
     mode = rules.consolidation
     if mode is Consolidation.OFF or most <= 0:
         return Consolidated()
     removals = current.empty(sorted(empty), most=most)
     if mode is not Consolidation.WHEN_EMPTY:
+        current.shut(idle)
         names = ranked[: rules.max_candidates]
         removals += current.delete(names, most=most - len(removals))
         gone = {name for removal in removals for name in removal.nodes}

@@ -149,7 +149,7 @@ class _Cycle:
         mode = self._rules.consolidation
         idle, busy = self._candidates()
         ripe = [name for name in idle if self._now - self._idle_since(name) >= self._rules.empty_seconds]
-        cooling = self._now - self._state.last_scale_up_at < self._rules.scale_up_cool_down_seconds
+        cooling = not self._now - self._state.last_scale_up_at >= self._rules.scale_up_cool_down_seconds
         if mode is Consolidation.OFF or cooling or self._too_unready:
             if cooling and mode is not Consolidation.OFF:
                 self.steps.notes += [_note(name, Code.COOLING_DOWN, "nodes were added just now") for name in ripe]
@@ -161,7 +161,7 @@ class _Cycle:
         if due and busy:
             prices = prices_or_estimate(self._snapshot.prices, self._snapshot.node_groups)
             ranked = [name for _, name in value_for_money(self._simulation, busy, prices)]
-        found = consolidate(self._round, self._rules, empty=ripe, ranked=ranked, buy=buy, most=self._room())
+        found = consolidate(self._round, self._rules, empty=ripe, idle=idle, ranked=ranked, buy=buy, most=self._room())
         for removal in found.removals:
             self._start(removal)
         self.steps.notes += found.notes
@@ -254,7 +254,8 @@ class _Cycle:
         self._keep(node.name, unneeded_since=memory.unneeded_since or self._now)
         since = node.created_at if not node.registered and node.created_at > 0 else memory.unneeded_since or self._now
         limit = self._rules.unready_seconds if node.registered else self._rules.provision_seconds
-        if self._now - since < limit or (self._too_unready and node.registered):
+        # Written so that a time that is not a number removes nothing; likewise below.
+        if not self._now - since >= limit or (self._too_unready and node.registered):
             return None
         what = "been ready" if node.registered else "registered"
         return Reason(Code.NODE_NOT_READY, f"the node has not {what} for {self._now - since:.0f} s")

@@ -149,7 +149,7 @@ class Steps:
         """Tell whether a deleted pod may still need its node to end in good order."""
         if pod.deleted_at is None or goes_with_node(pod) or pod.phase in (Phase.SUCCEEDED, Phase.FAILED):
             return False
-        return self._snapshot.observed_at < pod.deleted_at + self._rules.termination_seconds
+        return not self._snapshot.observed_at >= pod.deleted_at + self._rules.termination_seconds
 
 
 def describe(removal: Removal) -> Reason:

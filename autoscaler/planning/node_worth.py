@@ -7,6 +7,7 @@ policy Balanced, Karpenter's score (`disruption/balanced.go`, 1.14).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from autoscaler.model.node import Node
@@ -21,17 +22,19 @@ def value_for_money(simulation: Simulation, nodes: Sequence[Node], prices: Price
     """
     Return (worth of what is requested on a node / its price, name), worst first, ties by name.
 
-    Nodes that cost nothing save nothing and are left out, as are unknown ones.
+    Nodes that cost nothing save nothing and are left out, as are unknown nodes
+    and those whose worth or price is not a number.
     """
     worth = (
         simulation.requested(CPU) / 1000 * prices.usd_per_core_hour
         + simulation.requested(MEMORY) / GIB * prices.usd_per_gib_hour
     )
-    return sorted(
+    ranked = (
         (float(worth[simulation.row(node.name)]) / node.usd_per_hour, node.name)
         for node in nodes
         if node.usd_per_hour > 0 and node.name in simulation
     )
+    return sorted(pair for pair in ranked if not math.isnan(pair[0]))
 
 
 def eviction_cost(pod: Pod) -> float:

@@ -123,6 +123,11 @@ class Round:
             found.append(self._removal(name, Code.EMPTY_NODE, pods=0, net=self._price(name) * self._hours))
         return found
 
+    def shut(self, names: Sequence[str]) -> None:
+        """Let no pod move to these nodes: filling an empty node to empty another gains nothing."""
+        for name in names:
+            self._simulation.close_node(self._simulation.row(name))
+
     def delete(self, names: Sequence[str], *, most: int) -> list[Removal]:
         """Return the nodes among *names*, worst first, whose pods fit on the others and whose removal pays."""
         found: list[Removal] = []

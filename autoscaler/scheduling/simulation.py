@@ -262,7 +262,7 @@ class Simulation:
         For "is there room at all": much faster than `place` and denser. Only
         nodes in *within* are used, where it is given.
         """
-        pod_class = self._book.of(shape)
+        pod_class, count = self._book.of(shape), cut(count)
         if pod_class.independent:
             return self._fill_free(pod_class, count, within)
         placed: list[tuple[int, int]] = []
@@ -367,9 +367,9 @@ class Simulation:
     def _use(self, pod_class: PodClass, row: int, *, pods: int) -> None:
         free, scored = self._nodes.free, self._nodes.scored
         for column, amount in pod_class.takes:
-            free[column, row] -= amount * pods
-        scored[0, row] += pod_class.scored[0] * pods
-        scored[1, row] += pod_class.scored[1] * pods
+            free[column, row] -= cut(amount * pods)
+        scored[0, row] += cut(pod_class.scored[0] * pods)
+        scored[1, row] += cut(pod_class.scored[1] * pods)
 
     def _use_amounts(self, taken: Resources, scored: Resources, row: int, *, pods: int) -> None:
         for column, amount in self._book.amounts(taken, pods=pods):
