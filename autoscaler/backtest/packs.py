@@ -9,6 +9,8 @@ import msgspec
 
 from autoscaler.backtest.results import RunFigures, missed_bounds
 from autoscaler.errors import AutoscalerError
+from autoscaler.model.policy import UpdateMode
+from autoscaler.planning.effective import in_mode
 from autoscaler.policy_files.packs import Pack
 
 
@@ -51,7 +53,7 @@ def run_packs(
 
 
 def run_pack_scenario(pack: Pack, path: Path) -> Verdict:
-    """Run one scenario; whatever goes wrong is in the verdict."""
+    """Run one scenario in mode Auto, whatever the pack says; whatever goes wrong is in the verdict."""
     try:
         return _run(pack, path)
     except AutoscalerError as error:
@@ -68,7 +70,7 @@ def _run(pack: Pack, path: Path) -> Verdict:
     from autoscaler.simulator.run import simulate
 
     scenario = load_scenario(path)
-    result = simulate(scenario.world(), pack.policies())
+    result = simulate(scenario.world(), in_mode(pack.policies(), UpdateMode.AUTO))
     figures = figures_of(result, Job(scenario=str(path), engine=pack.name, seed=scenario.file.seed), scenario.name)
     missed = missed_bounds(scenario.file.expect, figures)
     return Verdict(pack=pack.name, scenario=path.stem, kept=not missed, missed=missed, figures=figures)
