@@ -283,7 +283,10 @@ def _meant_by(query: str) -> SignalKind:
 def _reduce(windows: npt.NDArray[np.float64], *, peak: bool) -> npt.NDArray[np.float64]:
     known = ~np.isnan(windows)
     counts = known.sum(axis=1)
-    if peak:
+    values: npt.NDArray[np.float64]
+    if known.all():
+        values = windows.max(axis=1) if peak else windows.mean(axis=1)
+    elif peak:
         values = np.where(known, windows, -np.inf).max(axis=1)
     else:
         values = np.where(known, windows, 0.0).sum(axis=1) / np.maximum(counts, 1)

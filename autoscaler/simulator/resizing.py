@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 
 class PendingResize(msgspec.Struct, frozen=True):
-    """A resize not in force yet; `allocated` is the shape that is."""
+    """A resize not in force yet; `allocated` is the shape that is, `tried` the placer's `change` when last tried."""
 
     wanted: PodShape
     allocated: PodShape
     state: str
     since: float
+    tried: int = -1
 
 
 def resize(world: World, row: int, sizes: Sequence[ContainerSize]) -> None:
@@ -57,9 +58,9 @@ def resize(world: World, row: int, sizes: Sequence[ContainerSize]) -> None:
 
 
 def retry(world: World) -> None:
-    """Try again what waits, oldest first."""
+    """Try again what waits and might go now, oldest first."""
     for row, waiting in sorted(world.resizes.items(), key=lambda item: (item[1].since, item[0])):
-        if waiting.state != "Infeasible":
+        if _might_go(world, row, waiting):
             _try(world, row, waiting)
 
 
@@ -75,10 +76,22 @@ def _try(world: World, row: int, resize: PendingResize) -> None:
         return
     if row not in world.resizes or state != resize.state:
         world.changed_pods.add(row)
-    world.resizes[row] = msgspec.structs.replace(resize, state=state)
+    world.resizes[row] = msgspec.structs.replace(resize, state=state, tried=world.placer.change)
     # The spec shows what is wanted; what is in force stays what was allocated.
     pods.set_shape(row, resize.allocated)
     pods.shapes[row] = resize.wanted
+
+
+def _might_go(world: World, row: int, waiting: PendingResize) -> bool:
+    if waiting.state == "InProgress":
+        return not _uses_more(world, row, waiting.wanted)
+    return waiting.state == "Deferred" and world.placer.change != waiting.tried
+
+
+def _uses_more(world: World, row: int, wanted: PodShape) -> bool:
+    """Tell whether the container uses more memory than its new limit would be."""
+    limits = wanted.containers[0].limits
+    return limits.has(MEMORY) and limits.memory < world.pods.used_bytes[row]
 
 
 def _obstacle(world: World, row: int, resize: PendingResize) -> str:
@@ -88,7 +101,4 @@ def _obstacle(world: World, row: int, resize: PendingResize) -> str:
         return "Infeasible"
     if not world.placer.has_room(node, resize.wanted, resize.allocated):
         return "Deferred"
-    limits = resize.wanted.containers[0].limits
-    if limits.has(MEMORY) and limits.memory < world.pods.working_set[row]:
-        return "InProgress"
-    return ""
+    return "InProgress" if _uses_more(world, row, resize.wanted) else ""
