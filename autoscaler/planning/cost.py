@@ -12,6 +12,8 @@ from autoscaler.model.units import GIB, HOUR
 
 USD_PER_CORE_HOUR, USD_PER_GIB_HOUR = 0.04, 0.005
 """Stand in for a price that nobody gave: about the list price of balanced machines on the large clouds."""
+DEAREST = 1e6
+"""USD an hour that no node costs: a price above it is a mistake."""
 _POD_MILLICORES = 500
 """A node is taken to hold a pod for each half core when the harm of losing it is estimated."""
 
@@ -34,14 +36,15 @@ def list_price(group: NodeGroup) -> float:
     """
     Return USD an hour for one node of *group*.
 
-    A price that is negative or not a number counts as not given and is
-    estimated from the size; 0 is a price (machines of one's own).
+    A price that is negative, not a number or above `DEAREST` counts as not given
+    and is estimated from the size; 0 is a price (machines of one's own).
     """
     price = group.usd_per_hour
-    if math.isfinite(price) and price >= 0:
+    if 0 <= price <= DEAREST:
         return price
     room = group.template.allocatable
-    return max(0.0, room.cpu / 1000 * USD_PER_CORE_HOUR + room.memory / GIB * USD_PER_GIB_HOUR)
+    estimate = room.cpu / 1000 * USD_PER_CORE_HOUR + room.memory / GIB * USD_PER_GIB_HOUR
+    return min(max(0.0, estimate), DEAREST)
 
 
 def planning_price(group: NodeGroup, *, usd_per_eviction: float) -> float:
@@ -64,7 +67,7 @@ def planning_price(group: NodeGroup, *, usd_per_eviction: float) -> float:
     room = group.template.allocatable
     pods = min(room.cpu / _POD_MILLICORES, room.get("pods", 110))
     boot = group.boot_seconds if math.isfinite(group.boot_seconds) and group.boot_seconds > 0 else 0.0
-    return price + rate * (usd_per_eviction * max(0.0, pods) + 2.0 * price * boot / HOUR)
+    return min(price + rate * (usd_per_eviction * max(0.0, pods) + 2.0 * price * boot / HOUR), 2 * DEAREST)
 
 
 def room_of(group: NodeGroup) -> Resources:

@@ -147,12 +147,14 @@ def _why_barred(group: NodeGroup, size: int, now: float) -> Reason | None:
             (("group", group.name),),
         )
     if size >= group.max_size:
-        return Reason(
-            Code.GROUP_AT_MAXIMUM,
-            f"node group {group.name} is at its maximum, {size} of {group.max_size}",
-            (("group", group.name),),
-        )
+        return at_maximum(group, size)
     return None
+
+
+def at_maximum(group: NodeGroup, size: int) -> Reason:
+    """Say that *group* may not grow beyond *size*."""
+    message = f"node group {group.name} is at its maximum, {size} of {group.max_size}"
+    return Reason(Code.GROUP_AT_MAXIMUM, message, (("group", group.name),))
 
 
 def with_known_labels(group: NodeGroup) -> NodeTemplate:

@@ -273,7 +273,7 @@ def _result(
             )
             for node in served
         ),
-        stranded=_stranded(buyer, left_over, was_cut=facts.was_cut),
+        stranded=_stranded(buyer, left_over, growth=growth_of(served), was_cut=facts.was_cut),
         usd_per_hour=list_usd(served),
         price=price,
         planned_price=facts.planned_price,
@@ -309,10 +309,12 @@ def _sizes(market: Market, served: Sequence[Bought], *, growing: Mapping[str, in
     return tuple(sizes)
 
 
-def _stranded(buyer: _Buyer, left_over: Mapping[int, int], *, was_cut: bool) -> tuple[Stranded, ...]:
+def _stranded(
+    buyer: _Buyer, left_over: Mapping[int, int], *, growth: Mapping[str, int], was_cut: bool
+) -> tuple[Stranded, ...]:
     found = []
     for index, count in sorted(left_over.items()):
-        reasons = why_nowhere(buyer.shapes[index], buyer.market)
+        reasons = why_nowhere(buyer.shapes[index], buyer.market, growth)
         if was_cut and buyer.market.admits(buyer.shapes[index]).any():
             reasons = (_limit_reason(buyer.rules.limits),)
         found.append(Stranded(index=index, count=count, reasons=reasons))

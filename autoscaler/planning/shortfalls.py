@@ -9,16 +9,16 @@ from autoscaler.model.pod import PodShape
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.resources import Resources, format_amount
 from autoscaler.planning.cost import room_of
-from autoscaler.planning.offers import Market, with_known_labels
+from autoscaler.planning.offers import Market, at_maximum, with_known_labels
 from autoscaler.scheduling.requests import node_demand
 from autoscaler.scheduling.requirements import label_map, matches_node_affinity, untolerated_taint
 
 _NAMES_SHOWN = 5
 
 
-def why_nowhere(shape: PodShape, market: Market) -> tuple[Reason, ...]:
+def why_nowhere(shape: PodShape, market: Market, growth: Mapping[str, int]) -> tuple[Reason, ...]:
     """
-    Return why no group of *market* can take the pod, alike groups together.
+    Return why no group of *market* can take the pod besides its *growth* so far, alike groups together.
 
     The first reason sums up; its detail has one entry for each lack, naming the
     groups. Groups that would do but may not grow now follow with their own.
@@ -28,6 +28,8 @@ def why_nowhere(shape: PodShape, market: Market) -> tuple[Reason, ...]:
     short: dict[str, list[tuple[str, int]]] = {}
     barred: list[Reason] = []
     held_up = {each.group.name: each.reason for each in market.barred}
+    full = (offer for offer in market.offers if growth.get(offer.group.name, 0) >= offer.room)
+    held_up.update((offer.group.name, at_maximum(offer.group, offer.group.max_size)) for offer in full)
     groups = [offer.group for offer in market.offers] + [each.group for each in market.barred]
     for group in sorted(groups, key=lambda group: group.name):
         lack = _label_lack(shape, with_known_labels(group))
@@ -40,7 +42,7 @@ def why_nowhere(shape: PodShape, market: Market) -> tuple[Reason, ...]:
         elif group.name in held_up:
             barred.append(held_up[group.name])
         else:
-            lacks.setdefault("rules between pods forbid it", []).append(group.name)
+            lacks.setdefault("rules between pods or on spot forbid it", []).append(group.name)
     for resource, found in short.items():
         lacks[_short_by(resource, [amount for _, amount in found])] = [name for name, _ in found]
     return (_summary(lacks, bool(groups)), *barred) if lacks or not barred else tuple(barred)

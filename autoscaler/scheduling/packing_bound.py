@@ -103,7 +103,7 @@ def quick_values(problem: Problem) -> Values:
         for resource in range(len(alpha)):
             trials = np.repeat(alpha[None], len(ratios), axis=0)
             trials[:, resource] *= ratios
-            rate = problem.usd / np.maximum(trials @ capacity.T, 1e-300)
+            rate = problem.usd / np.maximum(trials @ capacity.T, 1e-100)
             cheapest = (rate[:, None, :] + barred[None]).min(axis=2, initial=np.inf)
             bounds = ((trials @ need.T) * cheapest[:, kind.ravel()]) @ problem.count
             alpha = trials[int(np.argmax(bounds))]

@@ -45,7 +45,7 @@ def fill_nodes(problem: Problem, worth: Floats, left: Ints, *, offers: Ints, by_
         best, found = _best_class(need, room, np.where(now, worth, 0.0), by_largest=by_largest)
         live, best, room = live[found], best[found], room[found]
         asked = need[best]
-        ratio = np.where(asked > 0, room / np.maximum(asked, 1e-300), np.inf).min(axis=1)
+        ratio = np.where(asked > 0, room / np.maximum(asked, 1.0), np.inf).min(axis=1)
         bite = np.minimum(np.floor(np.minimum(ratio, 1e15) * _BITE), (most[live, best] - pods[live, best]))
         bite = np.maximum(bite, 1.0)
         pods[live, best] += bite.astype(np.int64)
@@ -61,7 +61,7 @@ def _best_class(need: Floats, room: Floats, worth: Floats, *, by_largest: bool) 
             np.maximum(cost, scarcity[:, resource, None] * need[None, :, resource], out=cost)
     else:
         cost = scarcity @ need.T
-    score = worth / np.maximum(cost, 1e-300)
+    score = worth / np.maximum(cost, 1e-100)
     best = score.argmax(axis=1)
     return best, score[np.arange(len(best)), best] > 0
 

@@ -18,6 +18,7 @@ Bools = NDArray[np.bool_]
 NO_LIMIT = np.int64(1) << 40
 """Stands for "as many as fit" where a class has no limit per node."""
 
+_MAX_PRICE = 1e9
 _MAX_AMOUNT = 2**52
 """Above this a float no longer counts one by one; capacities are cut to it, which is safe."""
 
@@ -38,7 +39,7 @@ class PackInput(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     capacity: Floats | Ints
     """T x R, what one node leaves for pods (DaemonSets taken off); negative counts as 0."""
     usd_per_hour: Floats
-    """T, at least 0 and finite."""
+    """T, 0 to 1e9."""
     room: Floats
     """T, nodes that may still be bought, at least 0; `inf` for no limit."""
     compatible: Bools
@@ -81,13 +82,13 @@ def canonical(given: PackInput) -> Problem:
     Return *given* in canonical form.
 
     Raises:
-        ValueError: shapes disagree, or an amount is negative, not a number or (a price) infinite.
+        ValueError: shapes disagree, or an amount is negative, not a number, or a price is above 1e9.
     """
     check(given)
-    capacity = _whole(np.maximum(np.asarray(given.capacity, dtype=np.float64), 0.0), np.floor)
-    need = _whole(np.asarray(given.requests, dtype=np.float64), np.ceil)
-    ceiling = capacity.max(axis=0, initial=0)
-    need = np.minimum(need, ceiling + 1)
+    capacity = np.floor(np.clip(np.asarray(given.capacity, dtype=np.float64), 0.0, _MAX_AMOUNT)).astype(np.int64)
+    # One more than any capacity fits nowhere, and is small enough to calculate with.
+    ceiling = capacity.max(axis=0, initial=0) + 1
+    need = np.minimum(np.ceil(np.asarray(given.requests, dtype=np.float64)), ceiling).astype(np.int64)
     counts = np.asarray(given.counts, dtype=np.int64)
     buyable = np.asarray(given.room) >= 1
     fits = np.asarray(given.compatible, dtype=bool) & buyable
@@ -100,10 +101,12 @@ def canonical(given: PackInput) -> Problem:
     room = np.floor(np.asarray(given.room, dtype=np.float64))
     room = np.where(room >= counts[wanted].sum(), np.inf, room)
     usd = np.asarray(given.usd_per_hour, dtype=np.float64)
-    offers = _undominated(capacity, usd, room, fits[wanted])
+    price = _with_crumbs(usd, capacity)
+    offers = _undominated(capacity, price, room, fits[wanted])
     used = np.flatnonzero(need[wanted].any(axis=0))
+    used = used if len(used) else np.arange(min(1, need.shape[1]))
     need, capacity = need[:, used], capacity[:, used]
-    offers = offers[np.lexsort((offers, *capacity[offers].T, usd[offers]))]
+    offers = offers[np.lexsort((offers, *capacity[offers].T, price[offers]))]
     groups = _merge(need[wanted], limit[wanted], fits[np.ix_(wanted, offers)], counts[wanted])
     first = wanted[[group[0] for group in groups]] if groups else wanted[:0]
     return Problem(
@@ -112,7 +115,7 @@ def canonical(given: PackInput) -> Problem:
         limit=limit[first],
         capacity=capacity[offers],
         usd=usd[offers],
-        price=_with_crumbs(usd[offers], capacity[offers]),
+        price=price[offers],
         room=room[offers],
         fits=fits[np.ix_(first, offers)],
         members=tuple(tuple((int(wanted[row]), int(counts[wanted[row]])) for row in group) for group in groups),
@@ -135,6 +138,8 @@ def check(given: PackInput) -> None:
         "compatible": (classes, offers),
         "max_per_node": (classes,),
     }
+    if resources == 0:
+        raise ValueError("requests must have at least one resource")
     for name, shape in expected.items():
         if np.shape(getattr(given, name)) != shape or -1 in shape:
             raise ValueError(f"{name} must have shape {shape}, got {np.shape(getattr(given, name))}")
@@ -144,15 +149,10 @@ def check(given: PackInput) -> None:
             raise ValueError(f"{name} must be numbers of at least 0")
     if np.isnan(np.asarray(given.capacity, dtype=np.float64)).any():
         raise ValueError("capacity must be numbers")
-    if not np.isfinite(np.asarray(given.usd_per_hour, dtype=np.float64)).all():
-        raise ValueError("usd_per_hour must be finite")
+    if not (np.asarray(given.usd_per_hour, dtype=np.float64) <= _MAX_PRICE).all():
+        raise ValueError(f"usd_per_hour must be at most {_MAX_PRICE:.0e}")
     if np.asarray(given.counts, dtype=np.float64).sum() >= float(NO_LIMIT):
         raise ValueError(f"counts must sum to less than {NO_LIMIT}")
-
-
-def _whole(values: Floats, rounding: np.ufunc) -> Ints:
-    result: Ints = np.minimum(rounding(values), _MAX_AMOUNT).astype(np.int64)
-    return result
 
 
 def _with_crumbs(usd: Floats, capacity: Ints) -> Floats:
@@ -164,7 +164,7 @@ def _with_crumbs(usd: Floats, capacity: Ints) -> Floats:
     return result
 
 
-def _undominated(capacity: Ints, usd: Floats, room: Floats, fits: Bools) -> Ints:
+def _undominated(capacity: Ints, price: Floats, room: Floats, fits: Bools) -> Ints:
     """
     Return the offers that no other, unlimited one beats in price, in every resource and in whom it may hold.
 
@@ -177,8 +177,8 @@ def _undominated(capacity: Ints, usd: Floats, room: Floats, fits: Bools) -> Ints
     bare = ~masks
     holds_all = ~(masks.T.astype(np.float32) @ bare.astype(np.float32) > 0)
     covers = holds_all[np.ix_(kind.ravel(), kind.ravel())].T
-    capacity, usd = capacity[useful], usd[useful]
-    better = covers & (usd[:, None] <= usd[None, :]) & np.isinf(room[useful])[:, None]
+    capacity, price = capacity[useful], price[useful]
+    better = covers & (price[:, None] <= price[None, :]) & np.isinf(room[useful])[:, None]
     for resource in range(capacity.shape[1]):
         better &= capacity[:, resource, None] >= capacity[None, :, resource]
     first = np.arange(len(useful))
