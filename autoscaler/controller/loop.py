@@ -24,7 +24,7 @@ Decide = Callable[[ClusterSnapshot, Policies, DecisionState], Decision]
 Refit = Callable[..., Awaitable[tuple[tuple[WorkloadModel, ...], Prices]]]
 """`await refit(snapshot, policies, metrics, at=...)`: what the history teaches."""
 
-REFIT_SECONDS = 3600.0
+REFIT_SECONDS = 6 * 3600.0
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from autoscaler.controller.open_windows import open_windows
 from autoscaler.errors import TransientError
 from autoscaler.interfaces import CloudProvider, ClusterReader, MetricsSource
 from autoscaler.model.node import Node, NodeGroup
@@ -73,15 +74,16 @@ async def observe(
 ) -> Observation:
     """Return everything that a decision may look at; whatever was not read is Missing there, or absent."""
     seen = await observe_objects(sources, at=at, learned=learned)
-    signals = signals_of(seen.snapshot, policies)
+    snapshot = msgspec.structs.replace(seen.snapshot, open_windows=open_windows(policies, at))
+    signals = signals_of(snapshot, policies)
     try:
         async with asyncio.timeout(sources.timeout_seconds):
             readings = await sources.metrics.read(signals, at)
     except (TransientError, TimeoutError) as error:
         return Observation(
-            snapshot=seen.snapshot, problems=(*seen.problems, f"metrics: {str(error) or 'no answer in time'}")
+            snapshot=snapshot, problems=(*seen.problems, f"metrics: {str(error) or 'no answer in time'}")
         )
-    snapshot = msgspec.structs.replace(seen.snapshot, readings=tuple(readings.items()))
+    snapshot = msgspec.structs.replace(snapshot, readings=tuple(readings.items()))
     return Observation(snapshot=snapshot, problems=seen.problems)
 
 

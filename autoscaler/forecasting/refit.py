@@ -43,7 +43,7 @@ async def refit(
 
     A workload without usable history gets no model: its engine sizes by what it sees.
     """
-    governed = effective_policies(snapshot.workloads, snapshot.namespaces, policies)
+    governed = effective_policies(snapshot, policies)
     models: dict[str, WorkloadModel] = {}
     learners = [w for w in snapshot.workloads if w.key in governed and governed[w.key].engine in LEARNING_ENGINES]
     boot = max((group.boot_seconds for group in snapshot.node_groups), default=90.0)

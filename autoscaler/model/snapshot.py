@@ -89,7 +89,8 @@ class ClusterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `observed_at` is the only clock the core knows (epoch seconds).
     `metrics_delay` is the age of the newest metrics, `period` the time to the
-    next decision, both in seconds.
+    next decision, both in seconds. `open_windows` names the schedules of the
+    policies that are open (see `planning.windows`).
     """
 
     observed_at: float
@@ -108,4 +109,5 @@ class ClusterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     daemon_overhead: Resources = Resources()
     period: float = 15.0
     metrics_delay: float = 30.0
+    open_windows: tuple[str, ...] = ()
     name: str = "cluster"

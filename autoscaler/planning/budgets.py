@@ -11,6 +11,7 @@ from autoscaler.model.plan import AnyAction, EvictPod
 from autoscaler.model.policy import ScalingPolicySpec
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
+from autoscaler.planning.windows import budgets_in_force
 
 WINDOW_SECONDS = 600.0
 """A pod that was evicted counts as disrupted for this long."""
@@ -25,14 +26,15 @@ class DisruptionRoom(msgspec.Struct, frozen=True, kw_only=True):
 
 def disruption_room(rules: ScalingPolicySpec, snapshot: ClusterSnapshot, state: DecisionState) -> DisruptionRoom:
     """
-    Return the tightest of the policy's budgets that are open all the time.
+    Return the tightest of the policy's budgets that hold now.
 
-    Budgets with a schedule are for `observe` to open and close; here they hold always.
+    Where none holds, nothing limits: a policy that names only windows means that.
     """
     nodes, pods = len(snapshot.nodes), len(snapshot.pods)
     spent = sum(1 for at, _ in state.disruptions if at > snapshot.observed_at - WINDOW_SECONDS)
-    node_room = min((amount(budget.nodes, nodes) for budget in rules.disruption.budgets), default=nodes)
-    pod_room = min((amount(budget.pods, pods) for budget in rules.disruption.budgets), default=pods)
+    budgets = budgets_in_force(rules.disruption.budgets, snapshot.open_windows)
+    node_room = min((amount(budget.nodes, nodes) for budget in budgets), default=nodes)
+    pod_room = min((amount(budget.pods, pods) for budget in budgets), default=pods)
     return DisruptionRoom(nodes=node_room, pods=max(0, pod_room - spent))
 
 

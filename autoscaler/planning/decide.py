@@ -45,7 +45,7 @@ def signals_of(
     snapshot: ClusterSnapshot, policies: Policies, *, engines: Mapping[str, Recommender] = BUILT_IN
 ) -> list[Signal]:
     """Return what must be read before `decide` can judge the workloads of *snapshot*."""
-    governed = effective_policies(snapshot.workloads, snapshot.namespaces, policies)
+    governed = effective_policies(snapshot, policies)
     return wanted_signals(SnapshotIndex(snapshot), governed, engines)
 
 
@@ -66,7 +66,7 @@ def decide(
         engines: recommenders by name.
     """
     index = SnapshotIndex(snapshot)
-    governed = effective_policies(snapshot.workloads, snapshot.namespaces, policies)
+    governed = effective_policies(snapshot, policies)
     _, rules = cluster_rules(policies)
     advised = recommend_all(index, governed, state, engines)
     parts = _workload_parts(index, governed, advised.recommendations)

@@ -9,7 +9,7 @@ selector sets defaults for workloads that have an mpa of their own; with an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -26,8 +26,10 @@ from autoscaler.model.policy import (
     Switch,
     UpdateMode,
 )
+from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.spec import Selector, TargetRef
-from autoscaler.model.workload import Namespace, Workload
+from autoscaler.model.workload import Workload
+from autoscaler.planning.windows import with_schedules
 
 _MODES = (UpdateMode.OFF, UpdateMode.RECOMMEND, UpdateMode.INITIAL, UpdateMode.AUTO)
 PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "keda"})
@@ -52,13 +54,11 @@ class Effective(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     down_share: float = 0.25
 
 
-def effective_policies(
-    workloads: Sequence[Workload], namespaces: Sequence[Namespace], policies: Policies
-) -> dict[str, Effective]:
-    """Return what governs each workload, by key; ungoverned workloads are absent."""
-    resolver = _Resolver(namespaces, policies)
+def effective_policies(snapshot: ClusterSnapshot, policies: Policies) -> dict[str, Effective]:
+    """Return what governs each workload of *snapshot*, by key; ungoverned workloads are absent."""
+    resolver = _Resolver(snapshot, policies)
     found = {}
-    for workload in workloads:
+    for workload in snapshot.workloads:
         effective = resolver.resolve(workload)
         if effective is not None:
             found[workload.key] = effective
@@ -140,8 +140,9 @@ def in_mode(policies: Policies, mode: UpdateMode) -> Policies:
 
 
 class _Resolver:
-    def __init__(self, namespaces: Sequence[Namespace], policies: Policies) -> None:
-        self._namespaces: Mapping[str, Labels] = {namespace.name: namespace.labels for namespace in namespaces}
+    def __init__(self, snapshot: ClusterSnapshot, policies: Policies) -> None:
+        self._namespaces: Mapping[str, Labels] = {each.name: each.labels for each in snapshot.namespaces}
+        self._open = frozenset(snapshot.open_windows)
         self._mpas: dict[tuple[str, str, str], MultidimPodAutoscaler] = {}
         for mpa in sorted(policies.mpas, key=lambda m: (m.namespace, m.name), reverse=True):
             target = mpa.spec.scale_target_ref
@@ -154,7 +155,7 @@ class _Resolver:
         policy = next((p for p in self._scaling if self._covers(p, workload, has_mpa=mpa is not None)), None)
         if mpa is None and policy is None:
             return None
-        spec = self._merge(workload, mpa, policy)
+        spec = with_schedules(self._merge(workload, mpa, policy), self._open)
         rules = policy.spec if policy else DEFAULT_RULES
         wanted = spec.policy.update_mode or UpdateMode.RECOMMEND
         most = rules.mode if policy else UpdateMode.AUTO
