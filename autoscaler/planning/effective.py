@@ -9,7 +9,7 @@ selector sets defaults for workloads that have an mpa of their own; with an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from autoscaler.model.policy import (
 )
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.spec import Selector, TargetRef
-from autoscaler.model.workload import Workload
+from autoscaler.model.workload import Namespace, Workload
 from autoscaler.planning.windows import with_schedules
 
 _MODES = (UpdateMode.OFF, UpdateMode.RECOMMEND, UpdateMode.INITIAL, UpdateMode.AUTO)
@@ -56,12 +56,12 @@ class Effective(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 def effective_policies(snapshot: ClusterSnapshot, policies: Policies) -> dict[str, Effective]:
     """Return what governs each workload of *snapshot*, by key; ungoverned workloads are absent."""
-    resolver = _Resolver(snapshot, policies)
+    resolver = _resolver(_Same(policies), snapshot.namespaces, snapshot.open_windows)
     found = {}
     for workload in snapshot.workloads:
         effective = resolver.resolve(workload)
         if effective is not None:
-            found[workload.key] = effective
+            found[effective.workload] = effective
     return found
 
 
@@ -139,18 +139,48 @@ def in_mode(policies: Policies, mode: UpdateMode) -> Policies:
     return msgspec.structs.replace(policies, scaling=scaling, mpas=mpas)
 
 
+class _Same:
+    """Policies, told apart by identity: documents hold mappings and cannot be hashed."""
+
+    __slots__ = ("policies",)
+
+    def __init__(self, policies: Policies) -> None:
+        self.policies = policies
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.policies is other.policies
+
+    def __hash__(self) -> int:
+        return id(self.policies)
+
+
+@lru_cache(maxsize=8)
+def _resolver(same: _Same, namespaces: tuple[Namespace, ...], windows: tuple[str, ...]) -> _Resolver:
+    """Return the resolver of these inputs: from one cycle to the next they rarely change."""
+    return _Resolver(same.policies, namespaces, windows)
+
+
 class _Resolver:
-    def __init__(self, snapshot: ClusterSnapshot, policies: Policies) -> None:
-        self._namespaces: Mapping[str, Labels] = {each.name: each.labels for each in snapshot.namespaces}
-        self._open = frozenset(snapshot.open_windows)
+    """Remembers what it resolved, by all of a workload that the answer depends on."""
+
+    def __init__(self, policies: Policies, namespaces: Sequence[Namespace], windows: Sequence[str]) -> None:
+        self._namespaces: Mapping[str, Labels] = {each.name: each.labels for each in namespaces}
+        self._open = frozenset(windows)
         self._mpas: dict[tuple[str, str, str], MultidimPodAutoscaler] = {}
         for mpa in sorted(policies.mpas, key=lambda m: (m.namespace, m.name), reverse=True):
             target = mpa.spec.scale_target_ref
             self._mpas[mpa.namespace, target.kind, target.name] = mpa
         self._scaling = sorted(policies.scaling, key=lambda policy: (-_specificity(policy), policy.name))
         self._merged: dict[tuple[int, int], MpaSpec] = {}
+        self._resolved: dict[tuple[str, str, str, Labels], Effective | None] = {}
 
     def resolve(self, workload: Workload) -> Effective | None:
+        about = (workload.namespace, workload.kind, workload.name, workload.labels)
+        if about not in self._resolved:
+            self._resolved[about] = self._resolve(workload)
+        return self._resolved[about]
+
+    def _resolve(self, workload: Workload) -> Effective | None:
         mpa = self._mpas.get((workload.namespace, workload.kind, workload.name))
         policy = next((p for p in self._scaling if self._covers(p, workload, has_mpa=mpa is not None)), None)
         if mpa is None and policy is None:

@@ -16,11 +16,11 @@ from typing import ClassVar
 import msgspec
 
 from autoscaler.interfaces import WorkloadView
-from autoscaler.model.policy import MpaSpec, SloClass
+from autoscaler.model.policy import MpaSpec, SloClass, Switch
 from autoscaler.model.readings import Sample, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
-from autoscaler.model.recommendation import Recommendation
-from autoscaler.model.snapshot import SeasonalModel, WorkloadModel
+from autoscaler.model.recommendation import ContainerSize, Recommendation
+from autoscaler.model.snapshot import SeasonalModel
 from autoscaler.model.workload import Workload
 from autoscaler.recommend import forecast, joint_size
 from autoscaler.recommend.demand import safe_utilisation
@@ -90,41 +90,45 @@ class JointRecommender:
         memory = _remember_work(view.now, params, memory, work)
         sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory)
         cores = pod_capacity(view, params)
-        demand, raised = expected_demand(view, params, memory, work, horizon=view.reaction_seconds)
+        seen = outlook(view, params, memory, work)
+        demand = seen.demand(view.reaction_seconds)
         if demand is None:
-            held = _hold(view, "cpu and requests")
-            return msgspec.structs.replace(
-                held, containers=sizes, urgent=urgent, reasons=held.reasons + size_reasons
-            ), memory
-        wanted, reasons = _replicas(demand, cores, view)
-        if work is None:
+            return _hold(view, sizes, size_reasons, urgent=urgent), memory
+        held = work is None or lacks_requests(view)
+        wanted, limited = _replicas(demand, cores, view)
+        if held:
             wanted = max(wanted, view.workload.replicas)
         target, memory, stabilized = _stabilize(wanted, view, params, memory)
-        reasons = (
-            _why(target, view, raised=raised, demand=demand, cores=cores),
-            *_margin(memory),
-            *reasons,
-            *stabilized,
+        raised = seen.expected(view.reaction_seconds) > seen.reactive
+        why = _why(target, view, raised=raised, demand=demand, cores=cores)
+        ahead = seen.demand(view.node_seconds) or 0.0
+        forecasted = max(target, _bounded(_pods(ahead, cores), view)[0])
+        headroom = max(forecasted, _bounded(_pods(ahead * node_factor(view), cores), view)[0])
+        advice = Recommendation(
+            workload=view.workload.key,
+            engine=self.name,
+            replicas=target,
+            lower_replicas=min(wanted, target),
+            upper_replicas=max(wanted, headroom),
+            forecast_replicas=forecasted,
+            headroom_replicas=headroom,
+            containers=sizes,
+            urgent=urgent,
+            held=held,
+            reasons=(why, *_margin(memory), *limited, *stabilized, *size_reasons),
         )
-        ahead, _ = expected_demand(view, params, memory, work, horizon=view.node_seconds)
-        forecasted = max(target, _bounded(math.ceil((ahead or 0.0) / cores - 1e-9), view)[0])
-        headroom = max(target, _bounded(math.ceil((ahead or 0.0) * node_factor(view) / cores - 1e-9), view)[0])
-        return (
-            Recommendation(
-                workload=view.workload.key,
-                engine=self.name,
-                replicas=target,
-                lower_replicas=min(wanted, target),
-                upper_replicas=max(wanted, target, headroom),
-                forecast_replicas=forecasted,
-                headroom_replicas=headroom,
-                containers=sizes,
-                urgent=urgent,
-                held=work is None,
-                reasons=reasons + size_reasons,
-            ),
-            memory,
-        )
+        return advice, memory
+
+
+def lacks_requests(view: WorkloadView) -> bool:
+    """
+    Tell whether the request rate is missing although its cost is known.
+
+    CPU alone understates what saturated pods are asked for: nothing may shrink by it then.
+    """
+    if view.model is None or view.model.demand.cores_per_request <= 0:
+        return False
+    return not isinstance(view.readings.get(Signal(view.workload.key, SignalKind.REQUESTS)), Sample)
 
 
 def observed_work(view: WorkloadView) -> float | None:
@@ -179,27 +183,51 @@ def pod_capacity(view: WorkloadView, params: JointParams) -> float:
     return max(usable - idle, 0.02)
 
 
-def expected_demand(
-    view: WorkloadView, params: JointParams, memory: JointMemory, work: float | None, *, horizon: float
-) -> tuple[float | None, bool]:
+class Outlook(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """
-    Return the cores of work to be ready for within *horizon* seconds, and
-    whether the forecast raised it over what was just seen. None: nothing is known.
+    What is known of the demand to come: `reactive` cores of work were just
+    seen, `usual` is how today's load compares to `season` (0: no forecast).
     """
+
+    now: float
+    known: bool
+    reactive: float
+    usual: float
+    season: SeasonalModel
+    margin: float
+
+    def expected(self, horizon: float) -> float:
+        """Return the cores of work that the season has within *horizon* seconds; 0 without a forecast."""
+        if self.usual <= 0:
+            return 0.0
+        peak = self.usual * forecast.season_peak(self.season, start=self.now, end=self.now + horizon)
+        return min(peak, 1.5 * max(self.season.history_max, self.reactive))
+
+    def demand(self, horizon: float) -> float | None:
+        """Return the cores of work to be ready for within *horizon* seconds; None: nothing is known."""
+        expected = self.expected(horizon)
+        if not self.known and expected <= 0:
+            return None
+        return max(self.reactive, expected) * math.exp(self.margin)
+
+
+def outlook(view: WorkloadView, params: JointParams, memory: JointMemory, work: float | None) -> Outlook:
+    """Return what to expect, from the work seen lately and from the season where it is trusted."""
     since = view.now - params.reactive_seconds - view.period
     reactive = max([cores for at, cores in memory.work if at >= since] + [work or 0.0])
-    model = view.model or WorkloadModel(workload="", fitted_at=0.0)
-    season = model.season if view.spec.policy.forecast != "Off" and model.season.trusted else _NO_SEASON
-    expected = 0.0
-    if season.peak and memory.work:
+    season, usual = view.model.season if view.model else _NO_SEASON, 0.0
+    if season.trusted and season.peak and memory.work and view.spec.policy.forecast is not Switch.OFF:
         recent = [cores for at, cores in memory.work if at >= view.now - params.level_seconds]
         if recent:
             usual = forecast.level(season, sum(recent) / len(recent), now=view.now, span=params.level_seconds)
-            expected = usual * forecast.season_peak(season, start=view.now, end=view.now + horizon)
-            expected = min(expected, 1.5 * max(season.history_max, reactive))
-    if work is None and expected <= 0:
-        return None, False
-    return max(reactive, expected) * math.exp(memory.margin), expected > reactive
+    return Outlook(
+        now=view.now,
+        known=work is not None,
+        reactive=reactive,
+        usual=usual,
+        season=season,
+        margin=memory.margin,
+    )
 
 
 def node_factor(view: WorkloadView) -> float:
@@ -233,10 +261,14 @@ def _bounded(replicas: int, view: WorkloadView) -> tuple[int, tuple[Reason, ...]
     return replicas, ()
 
 
+def _pods(demand: float, cores: float) -> int:
+    return min(math.ceil(demand / cores - 1e-9), MOST_REPLICAS)
+
+
 def _replicas(demand: float, cores: float, view: WorkloadView) -> tuple[int, tuple[Reason, ...]]:
     if view.workload.replicas == 0 and bounds(view)[0] > 0:
         return 0, (Reason(Code.PAUSED, "scaled to 0 by hand: left alone until it is scaled up"),)
-    return _bounded(min(math.ceil(demand / cores - 1e-9), MOST_REPLICAS), view)
+    return _bounded(_pods(demand, cores), view)
 
 
 def _why(target: int, view: WorkloadView, *, raised: bool, demand: float, cores: float) -> Reason:
@@ -316,11 +348,15 @@ def _correct_margin(view: WorkloadView, params: JointParams, memory: JointMemory
     return msgspec.structs.replace(memory, margin=margin, updated_at=view.now)
 
 
-def _hold(view: WorkloadView, what: str) -> Recommendation:
+def _hold(
+    view: WorkloadView, sizes: tuple[ContainerSize, ...], reasons: tuple[Reason, ...], *, urgent: bool
+) -> Recommendation:
+    message = f"no usable reading of cpu and requests: held at {view.workload.replicas}"
     return Recommendation(
         workload=view.workload.key,
-        engine="joint",
-        replicas=None,
+        engine=JointRecommender.name,
+        containers=sizes,
+        urgent=urgent,
         held=True,
-        reasons=(Reason(Code.SIGNAL_MISSING, f"no usable reading of {what}: held at {view.workload.replicas}"),),
+        reasons=(Reason(Code.SIGNAL_MISSING, message), *reasons),
     )

@@ -119,7 +119,8 @@ def _memory_change(
     if now < needed:
         code = Code.OOM_KILLED if memory.memory_floor >= needed else Code.USAGE_ABOVE_REQUEST
         return needed, Reason(code, message)
-    if now > needed * _SHRINK_BAND and settled:
+    seen = isinstance(view.readings.get(Signal(view.workload.key, SignalKind.MEMORY_PEAK)), Sample)
+    if now > needed * _SHRINK_BAND and settled and seen:
         return needed, Reason(Code.USAGE_BELOW_REQUEST, message)
     return 0, None
 
