@@ -18,7 +18,7 @@ lint: $(READY) ; $(BIN)/ruff format --check . && $(BIN)/ruff check .
 types: $(READY) ; $(BIN)/mypy autoscaler tests
 imports: $(READY) ; $(BIN)/lint-imports --no-logo
 unit: $(READY) ; $(BIN)/pytest -n 2 --doctest-modules autoscaler $(CHECKED)
-docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference docs/reference && $(BIN)/mkdocs build --strict --quiet
+docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference . && $(BIN)/mkdocs build --strict --quiet
 lock: ; uv pip compile setup.cfg $(LOCKED) --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock" -o requirements.lock
 clean: ; rm -rf .venv build
 

@@ -167,9 +167,14 @@ def _describe_plain(kind: msgspec.inspect.Type) -> str:
 
 
 def _range(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"from {low} to {high}"
-    return f"at least {low}" if low is not None else f"at most {high}" if high is not None else ""
+    least, most = _number(low), _number(high)
+    if least and most:
+        return f"from {least} to {most}"
+    return f"at least {least}" if least else f"at most {most}" if most else ""
+
+
+def _number(bound: float | None) -> str:
+    return "" if bound is None else str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _python_type(kind: msgspec.inspect.Type) -> Any:

@@ -100,9 +100,13 @@ class MetricTarget(Spec, frozen=True, kw_only=True):
     """Exactly one of the three amounts goes with `type`."""
 
     type: str = "Utilization"
+    """Utilization, AverageValue or Value."""
     average_utilization: Positive | None = None
+    """Percent of the request."""
     average_value: Quantity | None = None
+    """Amount for each pod."""
     value: Quantity | None = None
+    """Amount for all pods together."""
 
 
 class Selector(Spec, frozen=True, kw_only=True):
@@ -161,10 +165,14 @@ class PrometheusMetric(Spec, frozen=True, kw_only=True):
 
     name: Name
     query: Name
+    """PromQL that gives one number."""
     target: MetricTarget
     activation: Quantity | None = None
+    """A workload at zero replicas wakes above this."""
     absent: Absent = Absent.HOLD
+    """What no result means."""
     last_for: Duration | None = None
+    """With LastFor: how long the last value stands."""
 
 
 class MetricType(enum.StrEnum):
@@ -190,6 +198,7 @@ class MetricSpec(Spec, frozen=True, kw_only=True):
 
 class RulePolicy(Spec, frozen=True, kw_only=True):
     type: str
+    """Pods or Percent."""
     value: Positive
     period_seconds: Annotated[int, msgspec.Meta(ge=1, le=1800)]
 
@@ -199,8 +208,10 @@ class ScalingRules(Spec, frozen=True, kw_only=True):
 
     stabilization_window_seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)] | None = None
     select_policy: str | None = None
+    """Max, Min or Disabled."""
     policies: tuple[RulePolicy, ...] | None = None
     tolerance: Quantity | None = None
+    """Ratio within which nothing changes."""
 
 
 class Behavior(Spec, frozen=True, kw_only=True):
