@@ -13,6 +13,7 @@ Autoscaler FAQ (unready and unregistered nodes); Karpenter, disruption budgets.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 
 import msgspec
@@ -79,10 +80,9 @@ class _Cycle:
         self._now, self._rules, self._state, self._budget = snapshot.observed_at, rules, state, budget
         self._snapshot, self._simulation = snapshot, simulation
         self._nodes = {node.name: node for node in snapshot.nodes}
-        self._pods: dict[str, list[Pod]] = {}
+        self._pods: dict[str, list[Pod]] = defaultdict(list)
         for pod in snapshot.pods:
-            if pod.node:
-                self._pods.setdefault(pod.node, []).append(pod)
+            self._pods[pod.node].append(pod)
         groups = {group.name: group for group in snapshot.node_groups}
         sizes = {name: group_sizes.get(name, group.target_size) for name, group in groups.items()}
         self._tenants = Tenants(nodes=self._nodes, pods=self._pods, groups=groups, sizes=sizes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from autoscaler.model.placement import Effect, PodTerm, PreferredPodTerm, Taint, TopologySpread
-from autoscaler.model.pod import PodShape
+from autoscaler.model.pod import Pod, PodShape
 from autoscaler.model.resources import CPU, EPHEMERAL, MEMORY, PODS, Resources
 from autoscaler.model.workload import Namespace
 from autoscaler.scheduling.context import host_ports, ports_conflict
@@ -129,6 +129,7 @@ class ClassBook:
         self.streams: dict[tuple[str, ...], list[PodClass]] = {}
         self.anti_keys: list[str] = []
         self.wish_keys: list[str] = []
+        self._amounts: dict[tuple[Resources, int], tuple[tuple[int, int], ...]] = {}
         self._by_shape: tuple[dict[PodShape, PodClass], dict[PodShape, PodClass]] = ({}, {})
         self._repelling: dict[tuple[int, str], TallySpec] = {}
         self._wanting: dict[tuple[int, str], TallySpec] = {}
@@ -144,8 +145,27 @@ class ClassBook:
             self._file(found)
         return found
 
+    def indexes(self, pods: Iterable[Pod]) -> list[int]:
+        """Return the class index of each pod."""
+        # By identity first: siblings share their shape object, and 150,000 equal hashes cost more than that.
+        seen: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        found = []
+        for pod in pods:
+            terminating, shape = pod.deleted_at is not None, pod.shape
+            index = seen[terminating].get(id(shape))
+            if index is None:
+                index = seen[terminating][id(shape)] = self.of(shape, terminating=terminating).index
+            found.append(index)
+        return found
+
     def amounts(self, resources: Resources, *, pods: int) -> tuple[tuple[int, int], ...]:
         """Return amounts by column, *pods* pod slots added, in int64's safe range."""
+        found = self._amounts.get((resources, pods))
+        if found is None:
+            found = self._amounts[resources, pods] = self._amounts_of(resources, pods)
+        return found
+
+    def _amounts_of(self, resources: Resources, pods: int) -> tuple[tuple[int, int], ...]:
         amounts = [(self.column(name), cut(amount)) for name, amount in resources.items() if amount and name != PODS]
         slots = resources.get(PODS) + pods
         return ((PODS_COLUMN, cut(slots)), *amounts) if slots else tuple(amounts)

@@ -30,14 +30,24 @@ def resource_scores(allocatable: Ints, scored: Ints, taken: Ints, *, asks: tuple
             BalancedAllocation skips itself and adds nothing.
     """
     some = np.maximum(allocatable, 1)
-    fits = (allocatable > 0) & (scored <= allocatable)
-    parts = np.where(fits, (allocatable - scored) * 100 // some, 0)
-    counted = (allocatable > 0).sum(axis=0)
-    least: Ints = parts.sum(axis=0) // np.maximum(counted, 1)
+    whole = bool((allocatable > 0).all())
+    # More than there is gives less than nothing, which counts as nothing.
+    parts = np.maximum((allocatable - scored) * 100 // some, 0)
+    if whole:
+        least: Ints = (parts[0] + parts[1]) // 2
+    else:
+        parts[allocatable <= 0] = 0
+        least = parts.sum(axis=0) // np.maximum((allocatable > 0).sum(axis=0), 1)
     if not any(asks):
         return least
-    after = taken + np.array(asks, np.int64)[:, None]
-    balance: Ints = NO_CHANGE + (_balance(allocatable, after) - _balance(allocatable, taken)) // 2
+    states = np.stack((taken, taken + np.array(asks, np.int64)[:, None]))
+    shares = np.minimum(states / some, 1.0)
+    apart = np.abs((shares[:, 0] - shares[:, 1]) / 2)
+    if not whole:
+        # A resource that the node lacks is left out, and one alone is always in balance.
+        apart[:, (allocatable <= 0).any(axis=0)] = 0.0
+    before, after = ((1 - apart) * 100.0).astype(np.int64)
+    balance: Ints = NO_CHANGE + (after - before) // 2
     return least + balance
 
 
@@ -54,16 +64,6 @@ def resource_score(allocatable: tuple[int, int], scored: list[int], taken: list[
     before = _balance_of(allocatable, taken[0], taken[1])
     after = _balance_of(allocatable, taken[0] + asks[0], taken[1] + asks[1])
     return least + NO_CHANGE + (after - before) // 2
-
-
-def _balance(allocatable: Ints, taken: Ints) -> Ints:
-    """Return 100 less half the distance between the shares of cpu and memory taken, in percent, cut to whole."""
-    shares = np.minimum(taken / np.maximum(allocatable, 1), 1.0)
-    apart = np.abs((shares[0] - shares[1]) / 2)
-    # A resource that the node lacks is left out, and one alone is always in balance.
-    apart[(allocatable <= 0).any(axis=0)] = 0.0
-    balance: Ints = np.trunc((1 - apart) * 100.0).astype(np.int64)
-    return balance
 
 
 def _balance_of(allocatable: tuple[int, int], cpu: int, memory: int) -> int:

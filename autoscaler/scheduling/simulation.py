@@ -40,6 +40,10 @@ from autoscaler.scheduling.requirements import label_map
 from autoscaler.scheduling.residents import Residents
 from autoscaler.scheduling.topology import HOSTNAME
 
+_SUCCEEDED, _FAILED = Phase.SUCCEEDED, Phase.FAILED
+MAX_PODS = 512
+"""How many pods of one shape `add_pod` takes at once: beyond, sums might not hold."""
+
 
 class Simulation:
     """Nodes with pods on them. See the module's text for what a row is."""
@@ -73,22 +77,17 @@ class Simulation:
             row = columns.add(node.name, label_map(node.labels), node.taints, allocatable=node.allocatable)
             columns.open[row] = not node.unschedulable
         rows = {name: row for row, name in enumerate(columns.names)}
-        placed = [
-            (rows[pod.node], pod)
-            for pod in pods
-            if pod.node in rows and pod.phase is not Phase.SUCCEEDED and pod.phase is not Phase.FAILED
-        ]
-        classes = [book.of(pod.shape, terminating=pod.deleted_at is not None).index for _, pod in placed]
-        at = np.array([row for row, _ in placed], np.intp)
-        kinds = np.array(classes, np.intp)
+        counted = [pod for pod in pods if pod.node in rows and not (pod.phase is _SUCCEEDED or pod.phase is _FAILED)]
+        kinds = np.array(book.indexes(counted), np.intp)
+        at = np.array([rows[pod.node] for pod in counted], np.intp)
         columns.take_all(book.classes, kinds, at)
         simulation = cls(book, columns, Residents(book, kinds, at))
         simulation._rows = rows
-        for row, pod in placed:
+        for pod in counted:
             if pod.resize is not None:
                 pod_class = book.of(pod.shape, terminating=pod.deleted_at is not None)
-                simulation._use(pod_class, row, pods=-1)
-                simulation._use_amounts(placed_requests(pod), nonzero_requests(pod), row, pods=1)
+                simulation._use(pod_class, rows[pod.node], pods=-1)
+                simulation._use_amounts(placed_requests(pod), nonzero_requests(pod), rows[pod.node], pods=1)
         return simulation
 
     def fork(self) -> Simulation:
@@ -169,7 +168,14 @@ class Simulation:
         self._nodes.open[row] = self._nodes.reachable[row] = self._nodes.alive[row]
 
     def add_pod(self, shape: PodShape, row: int, *, pods: int = 1) -> None:
-        """Put pods on a node, whether they fit or not."""
+        """
+        Put pods on a node, whether they fit or not.
+
+        Raises:
+            ValueError: more than MAX_PODS at once, or fewer than none, which is a bug in the caller.
+        """
+        if not 0 <= pods <= MAX_PODS:
+            raise ValueError(f"pods must be from 0 to {MAX_PODS}, got {pods}")
         pod_class = self._book.of(shape)
         self._use(pod_class, row, pods=pods)
         self._residents.add(pod_class, row, pods=pods)
@@ -367,9 +373,9 @@ class Simulation:
     def _use(self, pod_class: PodClass, row: int, *, pods: int) -> None:
         free, scored = self._nodes.free, self._nodes.scored
         for column, amount in pod_class.takes:
-            free[column, row] -= cut(amount * pods)
-        scored[0, row] += cut(pod_class.scored[0] * pods)
-        scored[1, row] += cut(pod_class.scored[1] * pods)
+            free[column, row] -= amount * pods
+        scored[0, row] += pod_class.scored[0] * pods
+        scored[1, row] += pod_class.scored[1] * pods
 
     def _use_amounts(self, taken: Resources, scored: Resources, row: int, *, pods: int) -> None:
         for column, amount in self._book.amounts(taken, pods=pods):
