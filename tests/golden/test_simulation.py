@@ -15,7 +15,7 @@ from autoscaler.scheduling.topology import default_constraints
 from tests.golden.vectors import Case, check_set
 
 SETS = ("filter", "score", "topology_spread_mixed", "inter_pod_affinity")
-"""All features together, scores, and the two themes where pods bear on one another. Volumes are the predicates' alone."""
+"""All features together, scores, and the two themes where pods bear on one another. Volumes are not for columns."""
 
 
 @pytest.mark.parametrize("name", SETS)
