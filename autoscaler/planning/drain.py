@@ -54,7 +54,7 @@ def plan_removals(
     *simulation* is the cluster with this cycle's pending pods placed; it is
     not changed. *ghosts* is the room to keep free. *group_sizes* are the
     groups' sizes after this cycle's growth, where they differ from the targets
-    in the snapshot; *state* then has the growth's time as `last_scale_up_at`.
+    in the snapshot: then nothing new is begun.
     """
     cycle = _Cycle(snapshot, simulation.fork(), state, rules=rules, budget=budget, group_sizes=group_sizes or {})
     cycle.prepare(ghosts)
@@ -86,6 +86,7 @@ class _Cycle:
         groups = {group.name: group for group in snapshot.node_groups}
         sizes = {name: group_sizes.get(name, group.target_size) for name, group in groups.items()}
         self._tenants = Tenants(nodes=self._nodes, pods=self._pods, groups=groups, sizes=sizes)
+        self._grows = any(size > groups[name].target_size for name, size in sizes.items())
         self._headroom = Headroom(snapshot.disruption_budgets)
         self.steps = Steps(snapshot, groups=groups, sizes=sizes, headroom=self._headroom, rules=rules, pods=budget.pods)
         self._before = {memory.node: memory for memory in state.nodes if memory.node in self._nodes}
@@ -149,7 +150,8 @@ class _Cycle:
         mode = self._rules.consolidation
         idle, busy = self._candidates()
         ripe = [name for name in idle if self._now - self._idle_since(name) >= self._rules.empty_seconds]
-        cooling = not self._now - self._state.last_scale_up_at >= self._rules.scale_up_cool_down_seconds
+        since_growth = 0.0 if self._grows else self._now - self._state.last_scale_up_at
+        cooling = not since_growth >= self._rules.scale_up_cool_down_seconds
         if mode is Consolidation.OFF or cooling or self._too_unready:
             if cooling and mode is not Consolidation.OFF:
                 self.steps.notes += [_note(name, Code.COOLING_DOWN, "nodes were added just now") for name in ripe]

@@ -233,6 +233,7 @@ def test_nothing_new_is_begun_right_after_growth() -> None:
     found = plan(two_nodes(first=0), idle)
     assert codes(found) == {"node/a": Code.COOLING_DOWN}
     assert found.memory == idle.nodes
+    assert kinds(plan(two_nodes(), group_sizes={GROUP: 3})) == []
 
 
 def test_rounds_keep_their_distance_and_one_is_under_way_at_most() -> None:
