@@ -25,6 +25,8 @@ from autoscaler.providers.allocatable import GPU
 from autoscaler.simulator.spec import Service
 
 MAX_CLASSES = 2000
+_MACHINE_PARALLELISM = 2.0
+"""A recorded machine was slow only by its own full cores: as a pod it can use more where its node has more."""
 
 
 def recorded_services(imports: Imports, grid: Grid, folders: tuple[Path, ...], field: Field) -> tuple[Service, ...]:
@@ -68,7 +70,7 @@ def _machines(usage: UsageImport, grid: Grid, folders: tuple[Path, ...], field: 
                 ).astype(np.float32),
                 memory_half_life_seconds=0.0,
                 idle_cores=0.0,
-                parallelism=cores,
+                parallelism=cores * _MACHINE_PARALLELISM,
                 pod_requests=asked,
                 pod_limits=asked.only(("memory",)),
                 replicas=1,
