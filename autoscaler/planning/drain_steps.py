@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from autoscaler.model.node import Node, NodeGroup
@@ -46,11 +47,10 @@ class Steps:
     def grow(self, removal: Removal, reason: Reason) -> Growth:
         """Ask for the nodes that a repack needs; return (group, ready nodes to wait for)."""
         awaited = []
-        bought = sum(self._groups[group].usd_per_hour * count for group, count in removal.growth)
         for group, count in removal.growth:
             size = self.sizes[group]
             self.sizes[group] = size + count
-            usd = self._groups[group].usd_per_hour * count if bought else 0.0
+            usd = self._groups[group].usd_per_hour * count
             self._grown.append(
                 SetGroupSize(group=group, size=size + count, expected=size, reasons=(reason,), usd_per_hour=usd)
             )
@@ -82,7 +82,8 @@ class Steps:
         for group, gone in sorted(self._deleted.items()):
             names = tuple(sorted(node.name for node, _ in gone))
             reasons = tuple(dict.fromkeys(reason for _, reason in gone))
-            usd = -sum(node.usd_per_hour for node, _ in gone)
+            # A price that is not known is no reason to keep a lost node, and no figure to report.
+            usd = -sum(node.usd_per_hour for node, _ in gone if math.isfinite(node.usd_per_hour))
             expected = self.sizes[group] + len(names)
             deletions.append(
                 DeleteInstances(group=group, nodes=names, expected=expected, reasons=reasons, usd_per_hour=usd)
