@@ -28,6 +28,7 @@ from autoscaler.planning.index import SnapshotIndex
 from autoscaler.planning.removals import Demand, Growth, RemovalPlan, RemovalRules
 from autoscaler.planning.scale_up import ScaleUp, ScaleUpRules, Stranded, buy_for, scale_up
 from autoscaler.planning.spot import SpotShare
+from autoscaler.planning.upcoming import planning_simulation
 from autoscaler.planning.workload_actions import WorkloadActions
 from autoscaler.scheduling.requests import effective_requests
 from autoscaler.scheduling.simulation import Simulation
@@ -60,7 +61,7 @@ def plan_nodes(
     if rules.nodes.engine is NodeEngine.NONE or not index.snapshot.node_groups:
         return NodePlan(last_consolidation_at=state.last_consolidation_at)
     snapshot = index.snapshot
-    simulation = _as_it_will_be(index)
+    simulation = planning_simulation(snapshot)
     pending = pending_pods(index, parts)
     ghosts = _ghosts(index, parts, advice, rules)
     rest = _place(simulation, pending)
@@ -73,7 +74,7 @@ def plan_nodes(
     )
     actions = (*bought.sizes, *removed.actions)
     mine = _whose(rules)
-    notes = (*_pending_notes(bought.stranded[:], rest), *removed.notes)
+    notes = (*_pending_notes(bought.stranded, rest), *removed.notes)
     if mine is not None:
         told = Note(target="policy/nodes", reasons=(mine,))
         memory = tuple(NodeMemory(node=m.node, unneeded_since=m.unneeded_since) for m in removed.memory)
@@ -107,16 +108,6 @@ def pending_pods(index: SnapshotIndex, parts: Mapping[str, WorkloadActions]) -> 
         if coming > 0 and part.replicas > index.workloads[key].replicas:
             counts[part.shape] = counts.get(part.shape, 0) + coming
     return sorted(counts.items(), key=lambda item: (-item[0].priority, item[0].namespace))
-
-
-def _as_it_will_be(index: SnapshotIndex) -> Simulation:
-    """Return the cluster to place on: nodes on their way are open, nodes that are going or not ready are not."""
-    snapshot = index.snapshot
-    simulation = Simulation.of(snapshot.nodes, snapshot.pods, namespaces=snapshot.namespaces)
-    for node in snapshot.nodes:
-        if node.deleting or node.interrupt_at is not None or (node.registered and not node.ready):
-            simulation.close_node(simulation.row(node.name))
-    return simulation
 
 
 def _ghosts(
