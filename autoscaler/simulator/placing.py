@@ -52,9 +52,9 @@ class Placer:
         self._simulation.remove_pod(shape, row)
         self.change += 1
 
-    def place(self, shape: PodShape) -> int | None:
-        """Choose a node for a pod and put it there; None when it fits nowhere."""
-        return self._simulation.place_pod(shape)
+    def place(self, shape: PodShape, count: int) -> list[int]:
+        """Put up to *count* pods where the scheduler would; return their nodes, fewer where the rest fits nowhere."""
+        return self._simulation.place(shape, count)
 
     def has_room(self, row: int, shape: PodShape, instead_of: PodShape) -> bool:
         """Tell whether a pod of one shape on the node could become one of the other where it is."""

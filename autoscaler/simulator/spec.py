@@ -8,6 +8,7 @@ seconds since `WorldSpec.start`; negative ones lie in the warm-up or the history
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -22,6 +23,8 @@ from autoscaler.model.workload import workload_key
 
 Floats = npt.NDArray[np.float32]
 FOREVER = float("inf")
+LONGEST = 1e11
+"""Seconds: some 3,000 years."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,18 +267,11 @@ def check_world(spec: WorldSpec) -> None:
 
 
 def _problems(spec: WorldSpec) -> Iterator[str]:
-    if not 1 <= spec.step_seconds <= HOUR:
-        yield f"step_seconds must be 1 to 3600, got {spec.step_seconds}"
-    if spec.length_steps < 1:
-        yield f"length_seconds must be at least one step, got {spec.length_seconds}"
-    if not 0 <= spec.warmup_steps <= spec.history_steps:
-        yield f"warmup_seconds must be 0 to history_seconds, got {spec.warmup_seconds}"
-    if spec.period_seconds < spec.step_seconds or spec.period_seconds % spec.step_seconds:
-        yield f"period_seconds must be a multiple of step_seconds, got {spec.period_seconds}"
+    yield from _time_problems(spec)
     if not spec.pools:
         yield "pools must not be empty"
-    keys = [service.key for service in spec.services]
-    for key in sorted({key for key in keys if keys.count(key) > 1}):
+    counts = Counter(service.key for service in spec.services)
+    for key in sorted(key for key, count in counts.items() if count > 1):
         yield f"two services are called {key}"
     for service in spec.services:
         yield from _service_problems(service, spec.steps)
@@ -283,6 +279,20 @@ def _problems(spec: WorldSpec) -> Iterator[str]:
     for initial in spec.initial_nodes:
         if initial.instance_type not in known:
             yield f"initial_nodes names {initial.instance_type}, which no pool offers"
+
+
+def _time_problems(spec: WorldSpec) -> Iterator[str]:
+    if not 1 <= spec.step_seconds <= HOUR:
+        yield f"step_seconds must be 1 to 3600, got {spec.step_seconds}"
+    for name in ("start", "length_seconds", "history_seconds", "warmup_seconds", "period_seconds"):
+        if not 0 <= getattr(spec, name) < LONGEST:
+            yield f"{name} must be 0 to {LONGEST:g}, got {getattr(spec, name)}"
+    if spec.length_steps < 1:
+        yield f"length_seconds must be at least one step, got {spec.length_seconds}"
+    if not 0 <= spec.warmup_steps <= spec.history_steps:
+        yield f"warmup_seconds must be 0 to history_seconds, got {spec.warmup_seconds}"
+    if spec.period_seconds < spec.step_seconds or spec.period_seconds % spec.step_seconds:
+        yield f"period_seconds must be a multiple of step_seconds, got {spec.period_seconds}"
 
 
 def _service_problems(service: Service, steps: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from itertools import groupby
 
 import msgspec
 import numpy as np
@@ -237,19 +238,22 @@ class World:
         pods = self.pods
         queue = sorted(self.waiting_since, key=lambda row: (-pods.shape_of(row).priority, pods.serial[row]))
         hopeless: set[PodShape] = set()
-        for row in queue:
-            shape = pods.shape_of(row)
+        for shape, alike in groupby(queue, key=pods.shape_of):
             if shape in hopeless:
                 continue
-            node = self.placer.place(shape)
-            if node is None:
+            rows = list(alike)
+            nodes = self.placer.place(shape, len(rows))
+            for row, node in zip(rows, nodes, strict=False):
+                self._bind(row, node)
+            if len(nodes) < len(rows):
                 hopeless.add(shape)
-                continue
-            del self.waiting_since[row]
-            pods.node[row], pods.placed_at[row] = node, self.now
-            self.nodes.pods[node].add(row)
-            self.start_pod(row)
         self._tried, self._new_pending = self.placer.change, False
+
+    def _bind(self, row: int, node: int) -> None:
+        del self.waiting_since[row]
+        self.pods.node[row], self.pods.placed_at[row] = node, self.now
+        self.nodes.pods[node].add(row)
+        self.start_pod(row)
 
     def _start_ready(self) -> None:
         pods = self.pods
