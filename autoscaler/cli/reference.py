@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,12 @@ from autoscaler.policy_files.read import KINDS
 from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.struct_reference import reference_sections
 
+_CLI_INTRO = """# Commands
+
+Also as `python -m autoscaler`; `autoscaler COMMAND --help` prints the same.
+Standard output holds the result and nothing else; progress and errors go to standard error.
+What a command tells a script: [exit codes](exit-codes.md).
+"""
 _POLICY_INTRO = """# Policy documents
 
 What users write, in files and in the cluster: `podnode.io/v1alpha1`.
@@ -43,8 +48,7 @@ Codes never change their meaning; new ones may be added.
 """
 _EXITS_INTRO = """# Exit codes
 
-What each command says to a script.
-Standard output holds the result and nothing else; progress and errors go to standard error.
+What each [command](cli.md) says to a script.
 """
 _ENGINES_INTRO = """# Engines
 
@@ -79,11 +83,10 @@ def main(root: Path) -> int:
 
 
 def _cli() -> str:
-    # argparse wraps at the terminal's width, which must not show in the page.
-    os.environ["COLUMNS"] = "100"
-    parts = ["# Commands\n\nAlso as `python -m autoscaler`.\n", _block("autoscaler", build_parser(None).format_help())]
+    parts = [_CLI_INTRO]
     for name in COMMANDS:
-        parts += [_block(f"autoscaler {path}", parser.format_help()) for path, parser in _parsers(name)]
+        parts += [_command(f"autoscaler {path}", parser) for path, parser in _parsers(name)]
+    parts.append(_command("Options of all commands", build_parser(None)))
     return "\n".join(parts)
 
 
@@ -101,8 +104,34 @@ def _children(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.A
             yield from action.choices.items()
 
 
-def _block(title: str, text: str) -> str:
-    return f"## {title}\n\n```text\n{text.rstrip()}\n```\n"
+def _command(title: str, parser: argparse.ArgumentParser) -> str:
+    """Return a section of our own form: that of argparse differs between versions of Python."""
+    lines = [f"## {title}", "", " ".join((parser.description or "").split()), ""]
+    rows = [f"| `{_spelled(action)}` | {_meaning(action)} |" for action in parser._actions if _is_shown(action)]
+    if rows:
+        lines += ["| argument | meaning |", "| --- | --- |", *rows, ""]
+    return "\n".join(lines)
+
+
+def _is_shown(action: argparse.Action) -> bool:
+    hidden = isinstance(action, (argparse._HelpAction, argparse._SubParsersAction))
+    return not hidden and action.help != argparse.SUPPRESS
+
+
+def _spelled(action: argparse.Action) -> str:
+    name = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    name = name.replace("|", " or ")
+    if action.choices is not None and action.metavar is None:
+        name = " or ".join(str(choice) for choice in action.choices)
+    if not action.option_strings:
+        return f"{name}..." if action.nargs in ("+", "*") else name
+    flags = ", ".join(action.option_strings)
+    return flags if action.nargs == 0 else f"{flags} {name}"
+
+
+def _meaning(action: argparse.Action) -> str:
+    text = (action.help or "") % {**vars(action), "prog": "autoscaler"}
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _policies() -> str:
@@ -148,7 +177,7 @@ def _index() -> str:
     packs = [
         {
             "name": pack.name,
-            "title": pack.title.removeprefix(f"{pack.name}: "),
+            "title": pack.title,
             "scenarios": [path.stem for path in pack.scenarios],
         }
         for pack in find_packs(installed_packs())

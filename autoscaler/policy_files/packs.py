@@ -14,7 +14,7 @@ POLICY, README, SCENARIOS = "policy.yaml", "README.md", "scenarios"
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True):
-    """One pack. `title` is the first heading of its README; `scenarios` are files, by name."""
+    """One pack. `title` is the first heading of its README, without the name; `scenarios` are files, by name."""
 
     name: str
     title: str
@@ -54,6 +54,7 @@ def find_packs(folder: Path) -> tuple[Pack, ...]:
 def _pack(folder: Path) -> Pack:
     readme = folder / README
     lines = readme.read_text(encoding="utf-8").splitlines() if readme.is_file() else []
-    title = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+    heading = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+    name = folder.resolve().name
     scenarios = tuple(sorted((folder / SCENARIOS).glob("*.yaml")))
-    return Pack(name=folder.resolve().name, title=title, folder=folder, scenarios=scenarios)
+    return Pack(name=name, title=heading.removeprefix(f"{name}: "), folder=folder, scenarios=scenarios)

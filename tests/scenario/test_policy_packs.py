@@ -24,6 +24,6 @@ def test_verdict(pack: Pack, path: Path) -> None:
 
 @pytest.mark.parametrize("pack", PACKS, ids=lambda pack: pack.name)
 def test_a_pack_says_what_it_is_for_and_faces_the_same_five_troubles(pack: Pack) -> None:
-    assert pack.title.startswith(f"{pack.name}: ")
+    assert (pack.folder / "README.md").read_text(encoding="utf-8").startswith(f"# {pack.name}: {pack.title}\n")
     assert {path.stem for path in pack.scenarios} >= WANTED
     assert [policy.name for policy in pack.policies().scaling] == [pack.name]
