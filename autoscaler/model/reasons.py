@@ -54,6 +54,8 @@ class Code(enum.StrEnum):
     """Capped at what the largest node can hold."""
     IN_RANGE = "InRange"
     """The request lies between the lower and the upper bound: left alone."""
+    RESIZE_STUCK = "ResizeStuck"
+    """The pod starts anew: its resize in place does not come to an end."""
     # Held
     SIGNAL_MISSING = "SignalMissing"
     """Held or grown only: a metric is missing."""

@@ -1,11 +1,13 @@
 """
 From what a workload should have to what to do about it: replicas, the
 template's requests, resizes in place, restarts where nothing else helps.
+
+Which pods get new sizes, and by which way, is for `recommend.updater` to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -14,16 +16,16 @@ from autoscaler.model.pod import Container, Pod, PodShape
 from autoscaler.model.policy import ResizeMode, UpdateMode
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize, Recommendation
-from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import Prices
 from autoscaler.model.workload import Workload
 from autoscaler.planning.effective import Effective, resize_mode
 from autoscaler.planning.prices import worth
+from autoscaler.recommend.updater import Way, disruptable, is_stuck, pods_to_resize, priority_of, resized, way_for
 from autoscaler.scheduling.requests import effective_requests
 
-_DEFERRED_SECONDS = 300.0
-_IN_PROGRESS_SECONDS = 3600.0
-_IN_PLACE = (ResizeMode.IN_PLACE, ResizeMode.IN_PLACE_OR_RECREATE)
+AT_ONCE = frozenset({"joint"})
+"""Engines whose sizes go to all pods in one cycle; those of all others keep to the VPA updater's tolerance."""
+_STUCK = Reason(Code.RESIZE_STUCK, "the resize in place is infeasible, deferred for 5 min or in progress for 1 h")
 
 
 class WorkloadActions(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,11 @@ def workload_actions(
 
     Auto acts on everything, Initial on the template alone (new pods), Recommend on nothing.
     """
-    sizes = _changed_sizes(workload.template, advice.containers)
+    moves = _pod_actions(workload, effective, advice, pods, now=now)
+    sizes = _template_sizes(workload.template, advice, follow=bool(moves))
     shape = resized(workload.template, sizes)
     scale, paused = _scale(workload, effective, advice, shape, prices=prices)
-    template = _template_action(workload, advice, sizes, scale, prices=prices)
-    moves = _pod_actions(workload, effective, advice, pods, now=now)
+    template = _template_action(workload, advice, sizes, shape, prices=prices)
     wanted = tuple(action for action in (template, *moves, scale) if action is not None)
     note = _note(effective, advice, wanted, paused)
     if effective.mode is UpdateMode.AUTO:
@@ -63,37 +65,50 @@ def workload_actions(
     return WorkloadActions(advised=wanted, note=note, shape=workload.template, replicas=workload.replicas)
 
 
-def resized(shape: PodShape, sizes: Sequence[ContainerSize]) -> PodShape:
-    """Return *shape* with the targets of *sizes* as requests (and their limits, where they name some)."""
-    if not sizes:
-        return shape
-    by_name = {size.container: size for size in sizes}
-    return msgspec.structs.replace(shape, containers=tuple(_resized(c, by_name.get(c.name)) for c in shape.containers))
+def growing(shape: PodShape, sizes: Iterable[ContainerSize]) -> tuple[ContainerSize, ...]:
+    """Return of *sizes* only what is more than *shape* asks for: all that may change while something is missing."""
+    containers = {container.name: container for container in shape.containers}
+    kept = []
+    for size in sizes:
+        container = containers.get(size.container)
+        if container is None:
+            continue
+        names = [name for name, target in size.target.items() if target > container.requests.get(name)]
+        if names:
+            limits = None if size.limits is None else container.limits.largest(size.limits)
+            kept.append(msgspec.structs.replace(size, target=size.target.only(names), limits=limits))
+    return tuple(kept)
 
 
-def _resized(container: Container, size: ContainerSize | None) -> Container:
-    if size is None:
-        return container
-    return msgspec.structs.replace(
-        container,
-        requests=Resources.of({**dict(container.requests.items()), **dict(size.target.items())}),
-        limits=container.limits if size.limits is None else size.limits,
-    )
+def _changes(shape: PodShape, advice: Recommendation) -> tuple[ContainerSize, ...]:
+    """Return the sizes that a pod of *shape* does not have yet, and may get now."""
+    containers = {container.name: container for container in shape.containers}
+    differing = tuple(size for size in advice.containers if _differs(containers.get(size.container), size))
+    return growing(shape, differing) if advice.held else differing
 
 
-def _changed_sizes(shape: PodShape, sizes: Sequence[ContainerSize]) -> tuple[ContainerSize, ...]:
-    """Return the sizes that the shape does not have yet and is outside the band of."""
-    by_name = {container.name: container for container in shape.containers}
-    return tuple(size for size in sizes if size.container in by_name and _outside(by_name[size.container], size))
+def _differs(container: Container | None, size: ContainerSize) -> bool:
+    if container is None:
+        return False
+    requests = container.requests
+    return any(not requests.has(name) or requests.get(name) != target for name, target in size.target.items())
 
 
-def _outside(container: Container, size: ContainerSize) -> bool:
-    for name, target in size.target.items():
-        now = container.requests.get(name)
-        low, high = size.lower.get(name, target), size.upper.get(name, target)
-        if now != target and (now < low or now > high or not container.requests.has(name)):
-            return True
-    return False
+def _template_sizes(template: PodShape, advice: Recommendation, *, follow: bool) -> tuple[ContainerSize, ...]:
+    """
+    Return what new pods should get: a change when a request is out of range, or to *follow* running pods.
+
+    The VPA gives every new pod the newest target; a template that did so would
+    change every minute.
+    """
+    if not advice.containers:
+        return ()
+    outside = priority_of(template, _by_container(advice)).outside
+    return _changes(template, advice) if outside or follow or advice.urgent else ()
+
+
+def _by_container(advice: Recommendation) -> Mapping[str, ContainerSize]:
+    return {size.container: size for size in advice.containers}
 
 
 def _scale(
@@ -119,13 +134,13 @@ def _template_action(
     workload: Workload,
     advice: Recommendation,
     sizes: tuple[ContainerSize, ...],
-    scale: SetReplicas | None,
+    shape: PodShape,
     *,
     prices: Prices,
 ) -> SetRequests | None:
     if not sizes:
         return None
-    before, after = effective_requests(workload.template), effective_requests(resized(workload.template, sizes))
+    before, after = effective_requests(workload.template), effective_requests(shape)
     cost = (worth(after, prices) - worth(before, prices)) * workload.replicas
     return SetRequests(workload=workload.key, containers=sizes, reasons=advice.reasons, usd_per_hour=cost)
 
@@ -133,41 +148,49 @@ def _template_action(
 def _pod_actions(
     workload: Workload, effective: Effective, advice: Recommendation, pods: Sequence[Pod], *, now: float
 ) -> list[AnyAction]:
-    """Return resizes in place, or evictions where the pod cannot be resized and the policy lets it be recreated."""
-    if not advice.containers:
-        return []
+    """Return resizes in place, or evictions where a pod cannot be resized and the policy lets it be recreated."""
     how = resize_mode(effective.spec)
-    if how is ResizeMode.ON_RESTART:
+    if not advice.containers or how is ResizeMode.ON_RESTART:
         return []
+    chosen = pods_to_resize(workload, pods, advice.containers, now=now)
+    known = {id(pod) for pod, _ in chosen}
+    chosen += [
+        (pod, _STUCK)
+        for pod in pods
+        if pod.resize is not None and id(pod) not in known and pod.is_active and is_stuck(pod, now=now)
+    ]
+    if not chosen:
+        return []
+    at_once = effective.engine in AT_ONCE
+    room = len(pods) if at_once else disruptable(pods, configured=workload.replicas, touched=0)
     actions: list[AnyAction] = []
-    verdicts: dict[int, tuple[ContainerSize, ...]] = {}
-    for pod in pods:
-        if not pod.is_active or not pod.node:
+    for pod, reason in chosen:
+        sizes = _changes(pod.shape, advice)
+        way = _way(pod, sizes, reason, how=how, now=now, at_once=at_once)
+        if way is Way.WAIT or (pod.node and room <= 0):
             continue
-        # Siblings share one shape object: judge each shape once.
-        if id(pod.shape) not in verdicts:
-            verdicts[id(pod.shape)] = _changed_sizes(pod.shape, advice.containers)
-        sizes = verdicts[id(pod.shape)]
-        if _stuck(pod, now):
-            if how is not ResizeMode.IN_PLACE:
-                actions.append(EvictPod(pod=pod.key, uid=pod.uid, workload=workload.key, reasons=advice.reasons))
-        elif sizes and how in _IN_PLACE:
-            actions.append(ResizePod(pod=pod.key, workload=workload.key, containers=sizes, reasons=advice.reasons))
-        elif sizes:
-            actions.append(EvictPod(pod=pod.key, uid=pod.uid, workload=workload.key, reasons=advice.reasons))
+        # The VPA updater may evict any number of pods that do not run yet.
+        room -= bool(pod.node)
+        reasons = advice.reasons if at_once else (reason,)
+        if way is Way.IN_PLACE:
+            actions.append(ResizePod(pod=pod.key, workload=workload.key, containers=sizes, reasons=reasons))
+        else:
+            actions.append(EvictPod(pod=pod.key, uid=pod.uid, workload=workload.key, reasons=reasons))
     return actions
 
 
-def _stuck(pod: Pod, now: float) -> bool:
-    """Tell whether a resize in place will not come to an end (VPA updater rules, behaviours 2.2)."""
-    if pod.resize is None:
-        return False
-    waited = now - pod.resize.since
-    return (
-        pod.resize.state == "Infeasible"
-        or (pod.resize.state == "Deferred" and waited > _DEFERRED_SECONDS)
-        or (pod.resize.state == "InProgress" and waited > _IN_PROGRESS_SECONDS)
-    )
+def _way(
+    pod: Pod, sizes: Sequence[ContainerSize], reason: Reason, *, how: ResizeMode, now: float, at_once: bool
+) -> Way:
+    if not pod.node:
+        # A pod that waits is resized by its successor; where sizes go to all pods, it is once it runs.
+        return Way.WAIT if at_once or not sizes or how is ResizeMode.IN_PLACE else Way.RECREATE
+    if not sizes and reason is not _STUCK:
+        return Way.WAIT
+    if at_once and pod.resize is not None and not is_stuck(pod, now=now):
+        # A newer size takes the place of one that still waits for room.
+        pod = msgspec.structs.replace(pod, resize=None)
+    return way_for(pod, sizes, mode=how, now=now)
 
 
 def _note(

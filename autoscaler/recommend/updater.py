@@ -85,10 +85,14 @@ def pods_to_resize(
     """
     by_name = {size.container: size for size in sizes}
     ranked: list[tuple[bool, float, Pod, Reason]] = []
+    # Siblings share one shape object: judge each shape once.
+    judged: dict[int, Priority] = {}
     for pod in pods:
         if not pod.is_active or pod.workload not in ("", workload.key):
             continue
-        priority = priority_of(pod, by_name)
+        priority = judged.get(id(pod.shape))
+        if priority is None:
+            priority = judged[id(pod.shape)] = priority_of(pod.shape, by_name)
         reason = _why(pod, priority, by_name, now=now, params=params)
         if reason is not None:
             ranked.append((not priority.grows, -priority.difference, pod, reason))
@@ -96,9 +100,9 @@ def pods_to_resize(
     return [(pod, reason) for _, _, pod, reason in ranked]
 
 
-def priority_of(pod: Pod, sizes: Mapping[str, ContainerSize]) -> Priority:
+def priority_of(shape: PodShape, sizes: Mapping[str, ContainerSize]) -> Priority:
     """
-    Return how far *pod* is from *sizes* (by container name).
+    Return how far a pod of *shape* is from *sizes* (by container name).
 
     Amounts are compared in thousandths, as the peer does: a request that is
     not set counts as one thousandth.
@@ -106,7 +110,7 @@ def priority_of(pod: Pod, sizes: Mapping[str, ContainerSize]) -> Priority:
     requested: dict[str, int] = {}
     wanted: dict[str, int] = {}
     outside = grows = False
-    for container in pod.shape.containers:
+    for container in shape.containers:
         size = sizes.get(container.name)
         if size is None:
             continue
@@ -127,6 +131,8 @@ def priority_of(pod: Pod, sizes: Mapping[str, ContainerSize]) -> Priority:
 
 def has_quick_oom(pod: Pod, containers: Iterable[str], *, now: float, params: UpdaterParams = DEFAULTS) -> bool:
     """Tell whether one of *containers* was killed for want of memory lately, and soon after it had started."""
+    if not pod.terminations:
+        return False
     names = frozenset(containers)
     return any(
         end.reason == OOM_KILLED
@@ -163,25 +169,33 @@ def way_for(
     Return how *pod* may get *sizes* now.
 
     In place unless that would change the QoS class or lower a memory limit
-    without a restart, or was found infeasible, deferred for 5 minutes or in
-    progress for an hour: then the pod is recreated, or under `InPlace` left
-    alone. `OnRestart` always waits.
+    without a restart, or is stuck: then the pod is recreated, or under
+    `InPlace` left alone until a smaller size may help. `OnRestart` always waits.
     """
     if mode is ResizeMode.ON_RESTART:
         return Way.WAIT
     if mode is ResizeMode.RECREATE:
         return Way.RECREATE
     instead = Way.WAIT if mode is ResizeMode.IN_PLACE else Way.RECREATE
-    resize = pod.resize
-    state = resize.state if resize is not None else ""
-    waited = now - resize.since if resize is not None else 0.0
-    if state == "Infeasible":
-        return instead
-    if state == "Deferred":
-        return instead if waited > params.deferred_seconds else Way.WAIT
-    if state == "InProgress":
-        return instead if waited > params.in_progress_seconds else Way.WAIT
+    state = pod.resize.state if pod.resize is not None else ""
+    if is_stuck(pod, now=now, params=params):
+        retry = mode is ResizeMode.IN_PLACE and state == "Infeasible" and _lowers(pod.shape, sizes)
+        return Way.IN_PLACE if retry else instead
+    if state in ("Deferred", "InProgress"):
+        return Way.WAIT
     return Way.IN_PLACE if can_resize_in_place(pod.shape, sizes) else instead
+
+
+def is_stuck(pod: Pod, *, now: float, params: UpdaterParams = DEFAULTS) -> bool:
+    """Tell whether a resize in place is infeasible, deferred for 5 minutes or in progress for an hour."""
+    if pod.resize is None:
+        return False
+    waited = now - pod.resize.since
+    return (
+        pod.resize.state == "Infeasible"
+        or (pod.resize.state == "Deferred" and waited > params.deferred_seconds)
+        or (pod.resize.state == "InProgress" and waited > params.in_progress_seconds)
+    )
 
 
 def can_resize_in_place(shape: PodShape, sizes: Sequence[ContainerSize]) -> bool:
@@ -196,7 +210,9 @@ def can_resize_in_place(shape: PodShape, sizes: Sequence[ContainerSize]) -> bool
 
 
 def resized(shape: PodShape, sizes: Sequence[ContainerSize]) -> PodShape:
-    """Return *shape* with the targets and limits of *sizes*; containers without a size stay."""
+    """Return *shape* with the targets and limits of *sizes*; what has none stays as it is."""
+    if not sizes:
+        return shape
     by_name = {size.container: size for size in sizes}
     containers = tuple(_resized(container, by_name.get(container.name)) for container in shape.containers)
     return msgspec.structs.replace(shape, containers=containers)
@@ -224,6 +240,8 @@ def qos_class(shape: PodShape) -> Qos:
 def _why(
     pod: Pod, priority: Priority, sizes: Mapping[str, ContainerSize], *, now: float, params: UpdaterParams
 ) -> Reason | None:
+    if priority.difference == 0 and not priority.outside:
+        return None
     quick_oom = has_quick_oom(pod, sizes, now=now, params=params)
     if quick_oom and priority.difference == 0:
         return None
@@ -240,6 +258,15 @@ def _why(
         code,
         f"pod {pod.key}: requests are {priority.difference:.0%} off and the pod runs for more than "
         f"{format_duration(params.min_age_seconds)}",
+    )
+
+
+def _lowers(shape: PodShape, sizes: Sequence[ContainerSize]) -> bool:
+    requests = {container.name: container.requests for container in shape.containers}
+    return any(
+        target < requests.get(size.container, NOTHING).get(name)
+        for size in sizes
+        for name, target in size.target.items()
     )
 
 

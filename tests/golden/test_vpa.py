@@ -302,7 +302,7 @@ def check_priority(case: Case) -> str:
         "order": ([pod.name for pod, _ in chosen], expected["pods_to_update_in_order"])
     }
     for pod, wanted in zip(pods, expected["priorities"], strict=True):
-        priority = priority_of(pod, {size.container: size for size in sizes})
+        priority = priority_of(pod.shape, {size.container: size for size in sizes})
         found[pod.name] = (
             (priority.outside, priority.grows, pytest.approx(priority.difference, rel=1e-9)),
             (wanted["outside_recommended_range"], wanted["scale_up"], wanted["resource_diff"]),

@@ -82,8 +82,8 @@ def test_those_that_grow_come_first_then_those_further_off() -> None:
 
 
 def test_the_difference_is_summed_over_resources() -> None:
-    assert priority_of(pod(cpu=200, memory=800), {"app": SIZE}).difference == pytest.approx(1.0 + 0.5)
-    assert priority_of(pod(), {}).difference == 0.0
+    assert priority_of(pod(cpu=200, memory=800).shape, {"app": SIZE}).difference == pytest.approx(1.0 + 0.5)
+    assert priority_of(pod().shape, {}).difference == 0.0
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,11 @@ def test_which_way_a_pod_gets_its_sizes(resize: Resize | None, in_place: Way, re
     assert way_for(given, [SIZE], mode=ResizeMode.IN_PLACE_OR_RECREATE, now=NOW) is recreate
     assert way_for(given, [SIZE], mode=ResizeMode.RECREATE, now=NOW) is Way.RECREATE
     assert way_for(given, [SIZE], mode=ResizeMode.ON_RESTART, now=NOW) is Way.WAIT
+
+
+def test_in_place_alone_tries_again_when_less_is_asked_for_than_was_infeasible() -> None:
+    stuck = Resize(state="Infeasible", since=NOW)
+    assert way_for(pod(memory=4000, resize=stuck), [SIZE], mode=ResizeMode.IN_PLACE, now=NOW) is Way.IN_PLACE
 
 
 def test_a_change_of_the_qos_class_needs_a_new_pod() -> None:
