@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -49,7 +48,7 @@ def amount(text: str, total: int) -> int:
         ValueError: neither a whole number nor a percentage.
     """
     if text.endswith("%"):
-        return math.ceil(int(text[:-1]) / 100 * total)
+        return -(-int(text[:-1]) * total // 100)
     return int(text)
 
 

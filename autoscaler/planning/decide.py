@@ -33,7 +33,7 @@ from autoscaler.model.state import DecisionState
 from autoscaler.planning.budgets import disruption_room, forget_old, note_disruptions
 from autoscaler.planning.effective import Effective, cluster_rules, effective_policies
 from autoscaler.planning.guard import GuardLimits, guard
-from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.index import SnapshotIndex, in_order
 from autoscaler.planning.node_layer import NodePlan, plan_nodes
 from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
@@ -65,6 +65,7 @@ def decide(
         state: what the last decision returned, or `DecisionState()`.
         engines: recommenders by name.
     """
+    snapshot = in_order(snapshot)
     index = SnapshotIndex(snapshot)
     governed = effective_policies(snapshot, policies)
     _, rules = cluster_rules(policies)

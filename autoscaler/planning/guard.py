@@ -21,17 +21,24 @@ from autoscaler.model.plan import (
     DeleteInstances,
     EvictPod,
     Note,
+    ResizePod,
     SetGroupSize,
     SetReplicas,
     SetRequests,
 )
-from autoscaler.model.pod import Pod
+from autoscaler.model.pod import Container, Pod, PodShape
 from autoscaler.model.reasons import Code, Reason
-from autoscaler.model.workload import Quota, Workload
+from autoscaler.model.recommendation import ContainerSize
+from autoscaler.model.resources import CPU, NOTHING, Resources, format_amount
+from autoscaler.model.spec import Quantity
+from autoscaler.model.workload import DisruptionBudget, Quota, Workload
 from autoscaler.planning.effective import Effective
 from autoscaler.planning.index import SnapshotIndex
-from autoscaler.scheduling.requests import effective_requests
+from autoscaler.scheduling.requests import containers_limits, effective_requests
 from autoscaler.scheduling.requirements import label_map, selector_matches
+
+_OF_THE_NODE = ("DaemonSet", "Node")
+"""Owners of pods that a node takes with it: DaemonSets, and the node itself (mirror pods)."""
 
 
 class GuardLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,11 +121,17 @@ class _Checks:
         self._evictions = limits.evictions
         self._usd = sum(node.usd_per_hour for node in snapshot.nodes)
         self._budgets = {budget.key: budget.allowed for budget in snapshot.disruption_budgets}
-        self._quota_used: dict[tuple[str, str], int] = {}
-        self._pods: dict[str, Pod] | None = None
+        self._budgets_of: dict[str, list[DisruptionBudget]] = {}
+        for budget in snapshot.disruption_budgets:
+            self._budgets_of.setdefault(budget.namespace, []).append(budget)
+        self._sizes_now = {name: group.target_size for name, group in index.groups.items()}
+        self._quota_used: dict[tuple[str, str, str], int] = {}
+        self._pods: dict[str, dict[str, Pod]] = {}
+        self._used: frozenset[str] | None = None
         self._by_kind: dict[type, Callable[..., Verdict]] = {
             SetReplicas: self._replicas,
             SetRequests: self._requests,
+            ResizePod: self._resize,
             SetGroupSize: self._group_size,
             EvictPod: self._evict,
             CordonNode: self._cordon,
@@ -141,15 +154,16 @@ class _Checks:
         limits, current, wanted = effective.spec.constraints.global_, workload.replicas, action.replicas
         reason = None
         low = limits.min_replicas if limits and limits.min_replicas is not None else 0
-        high = limits.max_replicas if limits and limits.max_replicas is not None else wanted
-        allowed = max(min(wanted, high), min(low, high))
+        high = limits.max_replicas if limits and limits.max_replicas is not None else max(current, wanted)
+        # Outside the bounds it may stay or come nearer, but not be sent further than the plan asks.
+        allowed = min(wanted, max(high, current)) if wanted > current else max(wanted, min(low, current))
         if allowed != wanted:
             reason = Reason(Code.GUARD_BOUNDS, f"{wanted} cut to {allowed}: the policy allows {low} to {high}")
         if allowed < current:
             allowed, reason = self._shrink(workload, allowed, effective, reason)
         elif allowed > current:
             allowed, reason = self._grow(action.workload, current, allowed, reason)
-        if allowed == current or (allowed - current) * (wanted - current) < 0:
+        if allowed == current:
             return Verdict(action=None, reason=reason)
         if allowed == wanted:
             return Verdict(action=action, reason=reason)
@@ -181,69 +195,89 @@ class _Checks:
     def _quota_room(self, key: str, wanted: int) -> tuple[int, str]:
         """Return how many more pods the namespace's quotas leave, and count them as used."""
         workload = self._index.workloads[key]
-        requests = effective_requests(workload.template)
         room, binding = wanted, ""
         quotas = [quota for quota in self._index.snapshot.quotas if quota.namespace == workload.namespace]
         for quota in quotas:
             for name, hard in quota.hard.items():
-                each = _quota_need(name, requests.get)
+                each = _quota_need(name, workload.template)
                 if each <= 0:
                     continue
-                left = hard - quota.used.get(name) - self._quota_used.get((quota.name, name), 0)
+                left = hard - quota.used.get(name) - self._quota_used.get((quota.namespace, quota.name, name), 0)
                 if left // each < room:
                     room, binding = max(0, left // each), quota.name
-        self._use_quotas(quotas, requests.get, room)
+        self._use_quotas(quotas, workload.template, room)
         return room, binding
 
-    def _use_quotas(self, quotas: Sequence[Quota], amount: Callable[[str], int], pods: int) -> None:
+    def _use_quotas(self, quotas: Sequence[Quota], shape: PodShape, pods: int) -> None:
         for quota in quotas:
             for name in quota.hard.names():
-                key = (quota.name, name)
-                self._quota_used[key] = self._quota_used.get(key, 0) + pods * max(0, _quota_need(name, amount))
+                key = (quota.namespace, quota.name, name)
+                self._quota_used[key] = self._quota_used.get(key, 0) + pods * max(0, _quota_need(name, shape))
 
     def _requests(self, action: SetRequests) -> Verdict:
         workload = self._index.workloads.get(action.workload)
-        if workload is None or action.workload not in self._governed:
+        return self._sizes(action, workload.template.containers if workload is not None else ())
+
+    def _resize(self, action: ResizePod) -> Verdict:
+        pod = self._pod(action.pod, action.workload)
+        return self._sizes(action, pod.shape.containers if pod is not None else ())
+
+    def _sizes(self, action: SetRequests | ResizePod, containers: Sequence[Container]) -> Verdict:
+        effective = self._governed.get(action.workload)
+        if effective is None or not containers:
             return Verdict(action=None, reason=Reason(Code.GUARD_BOUNDS, "the workload is not governed by any policy"))
-        if action.workload not in self._held:
+        now = {container.name: container.requests for container in containers}
+        kept, reason = [], None
+        for size in action.containers:
+            problem = self._why_not(size, now.get(size.container), effective)
+            if problem is None:
+                kept.append(size)
+            reason = reason or problem
+        if reason is None:
             return Verdict(action=action)
-        now = {container.name: container.requests for container in workload.template.containers}
-        growing = tuple(
-            size
-            for size in action.containers
-            if all(amount >= now[size.container].get(name) for name, amount in size.target.items())
-        )
-        if len(growing) == len(action.containers):
-            return Verdict(action=action)
-        reason = Reason(Code.GUARD_MISSING, "requests are not lowered: a metric is missing")
-        return Verdict(action=msgspec.structs.replace(action, containers=growing) if growing else None, reason=reason)
+        left = msgspec.structs.replace(action, containers=tuple(kept)) if kept else None
+        return Verdict(action=left, reason=reason)
+
+    def _why_not(self, size: ContainerSize, now: Resources | None, effective: Effective) -> Reason | None:
+        """Return what forbids a size: it must neither leave the bounds nor, without data, shrink."""
+        if now is None:
+            return Reason(Code.GUARD_BOUNDS, f"there is no container {size.container}")
+        low, high = _request_bounds(effective, size.container)
+        for name, amount in size.target.items():
+            asked = now.get(name)
+            if amount < asked and effective.workload in self._held:
+                return Reason(Code.GUARD_MISSING, "requests are not lowered: a metric is missing")
+            beyond = asked < amount and 0 < high.get(name) < amount
+            if beyond or (amount < low.get(name) and amount < asked):
+                text = format_amount(name, amount)
+                return Reason(Code.GUARD_BOUNDS, f"{name} {text} of container {size.container} is out of bounds")
+        return None
 
     def _group_size(self, action: SetGroupSize) -> Verdict:
-        group = self._index.groups.get(action.group)
-        if group is None or group.target_size != action.expected:
+        group, size = self._index.groups.get(action.group), self._sizes_now.get(action.group)
+        if group is None or size != action.expected:
             return Verdict(action=None, reason=Reason(Code.GUARD_BOUNDS, "the group is not what the plan expects"))
-        growth = action.size - group.target_size
+        growth = action.size - size
         if growth <= 0:
             return self._lower_group(action, group)
-        room = min(growth, group.max_size - group.target_size, self._node_room)
-        code = (
-            Code.GUARD_RATE if self._node_room < min(growth, group.max_size - group.target_size) else Code.GUARD_BOUNDS
-        )
+        room, code = group.max_size - size, Code.GUARD_BOUNDS
+        if self._node_room < min(growth, room):
+            room, code = self._node_room, Code.GUARD_RATE
         if group.usd_per_hour > 0 and math.isfinite(self._limits.usd_per_hour):
             affordable = max(0, math.floor((self._limits.usd_per_hour - self._usd) / group.usd_per_hour + 1e-9))
-            if affordable < room:
+            if affordable < min(growth, room):
                 room, code = affordable, Code.GUARD_BUDGET
-        room = max(room, 0)
+        room = max(0, min(room, growth))
         self._node_room -= room
         self._usd += room * group.usd_per_hour
+        self._sizes_now[action.group] = size + room
         if room == growth:
             return Verdict(action=action)
-        size = group.target_size + room
-        reason = Reason(code, f"size {action.size} cut to {size}")
+        reason = Reason(code, f"size {action.size} cut to {size + room}")
         if room == 0:
             return Verdict(action=None, reason=reason)
         cost = action.usd_per_hour * room / growth
-        return Verdict(action=msgspec.structs.replace(action, size=size, usd_per_hour=cost), reason=reason)
+        return Verdict(action=msgspec.structs.replace(action, size=size + room, usd_per_hour=cost), reason=reason)
 
     def _lower_group(self, action: SetGroupSize, group: NodeGroup) -> Verdict:
         """Lowering a size lets the cloud choose the victims: never allowed, chosen nodes are deleted instead."""
@@ -252,26 +286,23 @@ class _Checks:
         )
 
     def _evict(self, action: EvictPod) -> Verdict:
-        pod = self._pod(action.pod)
+        pod = self._pod(action.pod, action.workload)
         if pod is None or (action.uid and pod.uid and pod.uid != action.uid):
             return Verdict(action=None, reason=Reason(Code.GUARD_PDB, "the pod is not the one the plan expects"))
         if self._evictions <= 0:
             return Verdict(action=None, reason=Reason(Code.GUARD_DISRUPTION, "the disruption budget is spent"))
-        covering = [
-            budget
-            for budget in self._index.snapshot.disruption_budgets
-            if budget.namespace == pod.namespace
-            and budget.selector is not None
-            and selector_matches(budget.selector, label_map(pod.shape.labels))
-        ]
         if pod.is_ready:
-            for budget in covering:
-                if self._budgets[budget.key] <= 0:
-                    return Verdict(
-                        action=None, reason=Reason(Code.GUARD_PDB, f"PodDisruptionBudget {budget.key} allows none")
-                    )
-            for budget in covering:
-                self._budgets[budget.key] -= 1
+            labels = label_map(pod.shape.labels)
+            covering = [
+                budget.key
+                for budget in self._budgets_of.get(pod.namespace, ())
+                if budget.selector is not None and selector_matches(budget.selector, labels)
+            ]
+            for key in covering:
+                if self._budgets[key] <= 0:
+                    return Verdict(action=None, reason=Reason(Code.GUARD_PDB, f"PodDisruptionBudget {key} allows none"))
+            for key in covering:
+                self._budgets[key] -= 1
         self._evictions -= 1
         return Verdict(action=action)
 
@@ -281,32 +312,60 @@ class _Checks:
         return Verdict(action=action)
 
     def _delete(self, action: DeleteInstances) -> Verdict:
-        group = self._index.groups.get(action.group)
+        group, size = self._index.groups.get(action.group), self._sizes_now.get(action.group)
         if self._too_unready:
             return Verdict(action=None, reason=Reason(Code.GUARD_UNREADY, "too many nodes are not ready"))
-        if group is None:
-            return Verdict(action=None, reason=Reason(Code.GUARD_BOUNDS, "the group is not known"))
-        room = min(self._removal_room, group.target_size - group.min_size)
-        nodes = action.nodes[: max(room, 0)]
+        if group is None or size is None or size != action.expected:
+            return Verdict(action=None, reason=Reason(Code.GUARD_BOUNDS, "the group is not what the plan expects"))
+        nodes = tuple(name for name in action.nodes if name not in self._in_use())
+        reason = None if len(nodes) == len(action.nodes) else Reason(Code.GUARD_DISRUPTION, "pods run on a node")
+        room = max(0, min(self._removal_room, size - group.min_size))
+        if room < len(nodes):
+            nodes, reason = nodes[:room], Reason(Code.GUARD_RATE, f"{len(action.nodes)} removals cut to {room}")
         self._removal_room -= len(nodes)
-        if len(nodes) == len(action.nodes):
+        self._sizes_now[action.group] = size - len(nodes)
+        if reason is None:
             return Verdict(action=action)
-        reason = Reason(Code.GUARD_RATE, f"{len(action.nodes)} removals cut to {len(nodes)}")
         if not nodes:
             return Verdict(action=None, reason=reason)
         cost = action.usd_per_hour * len(nodes) / len(action.nodes)
         return Verdict(action=msgspec.structs.replace(action, nodes=nodes, usd_per_hour=cost), reason=reason)
 
-    def _pod(self, key: str) -> Pod | None:
-        if self._pods is None:
-            self._pods = {pod.key: pod for pod in self._index.snapshot.pods}
-        return self._pods.get(key)
+    def _in_use(self) -> frozenset[str]:
+        """Return the healthy nodes with pods on them that do not simply go with their node."""
+        if self._used is None:
+            snapshot = self._index.snapshot
+            occupied = {
+                pod.node
+                for pod in snapshot.pods
+                if pod.node and pod.is_active and pod.shape.owner_kind not in _OF_THE_NODE
+            }
+            self._used = frozenset(node.name for node in snapshot.nodes if node.ready and node.name in occupied)
+        return self._used
+
+    def _pod(self, key: str, workload: str) -> Pod | None:
+        if workload not in self._pods:
+            self._pods[workload] = {pod.key: pod for pod in self._index.pods_of(workload)}
+        return self._pods[workload].get(key)
 
 
-def _quota_need(name: str, amount: Callable[[str], int]) -> int:
-    """Return what one pod takes of a quota's resource (`pods`, `requests.cpu`, `cpu`, ...)."""
+def _request_bounds(effective: Effective, container: str) -> tuple[Resources, Resources]:
+    """Return the least and the most that the policy lets a container ask for; a name that is absent is unbounded."""
+    rules = {rule.name: rule.requests for rule in reversed(effective.spec.constraints.container)}
+    bounds = rules.get(container) or rules.get("*")
+    if bounds is None:
+        return NOTHING, NOTHING
+    return _amounts(bounds.min_allowed), _amounts(bounds.max_allowed)
+
+
+def _amounts(quantities: Mapping[str, Quantity]) -> Resources:
+    return Resources.of({name: q.milli if name == CPU else q.whole for name, q in quantities.items()})
+
+
+def _quota_need(name: str, shape: PodShape) -> int:
+    """Return what one pod takes of a quota's resource (`pods`, `requests.cpu`, `limits.memory`, `cpu`, ...)."""
     if name in ("pods", "count/pods"):
         return 1
     if name.startswith("limits."):
-        return 0
-    return amount(name.removeprefix("requests."))
+        return containers_limits(shape).get(name.removeprefix("limits."))
+    return effective_requests(shape).get(name.removeprefix("requests."))

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby, islice
+from operator import attrgetter, le
+from typing import Any
+
+import msgspec
 
 from autoscaler.model.node import NodeGroup
-from autoscaler.model.pod import Pod
+from autoscaler.model.pod import Pod, PodShape
 from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.model.snapshot import ClusterSnapshot, WorkloadModel
 from autoscaler.model.workload import Workload
+
+_ORDER: Mapping[str, Callable[[Any], Any]] = {
+    "pods": attrgetter("shape.namespace", "name"),
+    "nodes": attrgetter("name"),
+    "node_groups": attrgetter("name"),
+    "workloads": attrgetter("key"),
+    "disruption_budgets": attrgetter("key"),
+}
+
+
+def in_order(snapshot: ClusterSnapshot) -> ClusterSnapshot:
+    """Return *snapshot* with its tuples in the order that the model asks for; most have it, which is quick to see."""
+    changes = {}
+    for field, key in _ORDER.items():
+        keys = list(map(key, getattr(snapshot, field)))
+        if not all(map(le, keys, islice(keys, 1, None))):
+            changes[field] = tuple(sorted(getattr(snapshot, field), key=key))
+    return msgspec.structs.replace(snapshot, **changes) if changes else snapshot
+
+
+def _wants_node(shape: PodShape) -> bool:
+    return not shape.gated and shape.owner_kind != "DaemonSet"
 
 
 class SnapshotIndex:
@@ -22,15 +49,14 @@ class SnapshotIndex:
         self.groups: Mapping[str, NodeGroup] = {group.name: group for group in snapshot.node_groups}
         self.workloads: Mapping[str, Workload] = {workload.key: workload for workload in snapshot.workloads}
         self._pods: dict[str, list[Pod]] = {}
+        self._active: dict[str, int] = {}
         self.waiting: list[Pod] = []
-        for pod in snapshot.pods:
-            if not pod.node and pod.is_active and not pod.shape.gated and pod.shape.owner_kind != "DaemonSet":
-                self.waiting.append(pod)
-            owner = pod.workload
-            if owner in self._pods:
-                self._pods[owner].append(pod)
-            else:
-                self._pods[owner] = [pod]
+        for owner, run in groupby(snapshot.pods, key=attrgetter("workload")):
+            pods = list(run)
+            active = [pod for pod in pods if pod.is_active]
+            self._pods.setdefault(owner, []).extend(pods)
+            self._active[owner] = self._active.get(owner, 0) + len(active)
+            self.waiting += [pod for pod in active if not pod.node and _wants_node(pod.shape)]
 
     def pods_of(self, workload: str) -> Sequence[Pod]:
         """Return the pods that a workload owns, by name; also those that ended or are being deleted."""
@@ -38,7 +64,7 @@ class SnapshotIndex:
 
     def active_pods(self, workload: str) -> int:
         """Return how many pods of a workload neither ended nor are being deleted."""
-        return sum(1 for pod in self._pods.get(workload, ()) if pod.is_active)
+        return self._active.get(workload, 0)
 
     def largest_node(self) -> Resources:
         """Return the largest amount of each resource that one node, present or on offer, can give."""

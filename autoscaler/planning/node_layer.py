@@ -219,6 +219,8 @@ def _give_back(
     sizes: Mapping[str, int],
 ) -> RemovalPlan:
     snapshot = index.snapshot
+    if sizes:
+        state = msgspec.structs.replace(state, last_scale_up_at=snapshot.observed_at)
 
     def buy(demand: Demand) -> tuple[Growth, float] | None:
         return buy_for(snapshot.node_groups, now=snapshot.observed_at)(demand)

@@ -77,7 +77,7 @@ def wanted_signals(
         engine = engines[effective.engine]
         try:
             wanted.update(dict.fromkeys(engine.signals(workload, effective.spec, _params(engine, effective))))
-        except msgspec.ValidationError:
+        except Exception:  # noqa: S112  (`recommend_all` will hold the workload and say why)
             continue
     return list(wanted)
 
@@ -118,16 +118,27 @@ def _view(
 def _ask(
     engine: Recommender, view: WorkloadView, effective: Effective, old: WorkloadMemory | None
 ) -> tuple[Recommendation | None, Any, Reason | None]:
-    memory = old.memory if old is not None and old.engine == effective.engine else None
+    # A memory of another engine, or of another version of this one, is none: slower, not unsafe.
+    memory = old.memory if old is not None and isinstance(old.memory, engine.Memory) else engine.Memory()
     try:
         params = _params(engine, effective)
     except msgspec.ValidationError as problem:
         return None, None, Reason(Code.POLICY_INVALID, f"policy.params of engine {effective.engine}: {problem}")
     try:
-        advice, memory = engine.recommend(view, params, memory if memory is not None else engine.Memory())
+        advice, memory = engine.recommend(view, params, memory)
+        _check(advice, view.workload)
     except Exception as problem:
         return None, None, Reason(Code.ENGINE_FAILED, f"engine {effective.engine}: {type(problem).__name__}: {problem}")
     return advice, memory, None
+
+
+def _check(advice: Recommendation, workload: Workload) -> None:
+    """Raise ValueError or AttributeError for what no engine may say; a plug-in may be wrong in any way."""
+    if advice.workload != workload.key:
+        raise ValueError(f"it speaks of {advice.workload!r}")
+    amounts = [amount for size in advice.containers for amounts in (size.target,) for _, amount in amounts.items()]
+    if min([advice.replicas or 0, *amounts]) < 0:
+        raise ValueError("it asks for less than nothing")
 
 
 _DEFAULTS: dict[type, Any] = {}
