@@ -39,6 +39,7 @@ def render_report(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], *,
         "labels": LABELS,
         "meanings": MEANINGS,
         "engines": engines,
+        "palette": _palette(engines),
         "scenarios": [_scenario(scenario, runs, failures) for scenario in scenarios],
     }
     count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
@@ -64,6 +65,12 @@ def render_report(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], *,
 def sort_engines(names: Iterable[str]) -> list[str]:
     """Return engine names in the order of legends: ours first, then the peers, then others by name."""
     return sorted(names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+
+
+def _palette(engines: Sequence[str]) -> dict[str, int]:
+    """Return the number of each engine's colour: known engines keep theirs from page to page."""
+    others = [name for name in engines if name not in _FIRST]
+    return {name: (*_FIRST, *others).index(name) for name in engines}
 
 
 def _scenario(scenario: Scenario, runs: Sequence[Run], failures: Sequence[Failure]) -> dict[str, Any]:

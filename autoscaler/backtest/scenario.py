@@ -17,6 +17,7 @@ from autoscaler.backtest.world import build_world, grid_of
 from autoscaler.documents import parse_documents
 from autoscaler.errors import ScenarioError
 from autoscaler.mismatch import convert
+from autoscaler.model.spec import Quantity
 from autoscaler.simulator.spec import WorldSpec
 
 BUNDLED = Path(__file__).parent / "scenarios"
@@ -86,6 +87,7 @@ def bundled_names() -> str:
 def _check(file: ScenarioFile, where: str) -> None:
     """Check what a type cannot express and needs no trace."""
     root = Field(where, "")
+    _refuse_negative(file, root)
     grid_of(file, root)
     seen: set[str] = set()
     for place, entry in enumerate(file.workloads):
@@ -112,3 +114,18 @@ def _refuse_not_finite(value: Any, field: Field) -> None:
             _refuse_not_finite(item, Field(field.file, f"{field.path}[{place}]"))
     elif isinstance(value, float) and not math.isfinite(value):
         raise field.error(value, "a finite number")
+
+
+def _refuse_negative(value: Any, field: Field) -> None:
+    """Refuse quantities below 0 anywhere, with their path."""
+    if isinstance(value, msgspec.Struct):
+        for info in msgspec.structs.fields(value):
+            _refuse_negative(getattr(value, info.name), field.at(info.encode_name))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_negative(item, field.at(str(name)))
+    elif isinstance(value, tuple):
+        for place, item in enumerate(value):
+            _refuse_negative(item, Field(field.file, f"{field.path}[{place}]"))
+    elif isinstance(value, Quantity) and value.value < 0:
+        raise field.error(value.text, "a quantity of at least 0")

@@ -39,7 +39,7 @@ def paths(value: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [found for key, item in items for found in [(*prefix, key), *paths(item, (*prefix, key))]]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(paths(TINY)), NASTY)
 def test_a_mutated_scenario_is_refused_or_can_be_run(path: tuple[Any, ...], value: Any) -> None:
     document = msgspec.json.decode(msgspec.json.encode(TINY))

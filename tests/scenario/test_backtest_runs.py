@@ -31,7 +31,7 @@ def runs() -> dict[str, Run]:
 def test_every_engine_serves_and_pays(runs: dict[str, Run], engine: str) -> None:
     figures = runs[engine].figures
     assert figures.usd_per_day > 0
-    assert figures.slo_violation_share < 0.5
+    assert figures.slo_violation_share < 0.6
     assert all(0 <= getattr(figures, name) <= 1 for name in SHARES)
     assert set(figures.node_hours) <= {"small", "large"}
     assert sum(figures.node_hours.values()) > 0

@@ -81,6 +81,12 @@ def test_replicas_begin_where_the_first_load_needs_them() -> None:
             "at least 0",
             id="a-negative-request",
         ),
+        pytest.param(
+            HEAD.replace("16Gi", "-16Gi") + WEB,
+            "nodes.types[0].memory",
+            "at least 0",
+            id="a-machine-of-negative-memory",
+        ),
         pytest.param(HEAD + WEB + "expect: {usd: {max: 1}}\n", "expect.usd", "usd_per_day", id="an-unknown-metric"),
         pytest.param(
             HEAD + WEB + "faults: [{kind: NodeLoss, at: 1h, cuont: 2}]\n",
