@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 _COLLINEAR = 30.0
 """Condition number of [requests, pods] above which a fit cannot tell them apart."""
 _MEMORY_QUANTILE = 0.98
+_ABSURD = 1e18
+"""No series of cores, requests, pods or bytes is so large; squares of it would overflow."""
 _ROUNDS = 40
 
 
@@ -65,7 +67,9 @@ def fit_demand(
     All arrays are of one length, one value a step: cores used by all pods,
     requests a second, ready pods, the largest working set in bytes. NaN marks
     a gap; *requests* all NaN means there is no such metric, and work is CPU.
+    Values that are infinite or negative count as gaps.
     """
+    cpu, requests, ready, memory = (_measured(series) for series in (cpu, requests, ready, memory))
     known = np.isfinite(cpu) & np.isfinite(ready) & (ready > 0)
     rates, cores_per_request, idle = np.isfinite(requests), 0.0, 0.0
     weak = True
@@ -85,6 +89,10 @@ def fit_demand(
         weak=weak,
         samples=int(np.count_nonzero(known)),
     )
+
+
+def _measured(series: Floats) -> Floats:
+    return np.where(np.isfinite(series) & (series >= 0) & (series < _ABSURD), series, np.nan)
 
 
 def _non_negative_fit(load: Floats, pods: Floats, cpu: Floats) -> tuple[float, float, bool]:

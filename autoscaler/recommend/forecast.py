@@ -7,6 +7,8 @@ A forecast may raise a target over the reactive need and never lowers it below.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,8 @@ _RECENT_DAYS = 7
 """Days of each kind that a profile is the median of."""
 _TAUS = (0.5, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 _LEVEL_SLOTS = 6
+_EPOCH_WEEKDAY, _SATURDAY = 3, 5
+"""Days since Monday: the epoch began on a Thursday."""
 _MIN_DAYS = 2.0
 _TRUST_RATIO = 0.95
 """Pinball loss against persistence below which the season is believed."""
@@ -32,7 +36,7 @@ def is_rest_day(at: float) -> bool:
     >>> is_rest_day(0.0), is_rest_day(2 * 86400.0)
     (False, True)
     """
-    return int(at // DAY + 3) % 7 >= 5
+    return int(at // DAY + _EPOCH_WEEKDAY) % 7 >= _SATURDAY
 
 
 def slot_of(at: float) -> int:
@@ -49,7 +53,13 @@ def fit_season(values: Floats, *, start: float, step: float, horizons: tuple[flo
         start: epoch seconds of the first value.
         step: seconds between values, at most a slot.
         horizons: seconds ahead for which error quantiles are wanted.
+
+    Raises:
+        ValueError: *start* is not finite, or *step* is not within 0 (exclusive) to a slot.
     """
+    if not math.isfinite(start) or not 0 < step <= SLOT_SECONDS:
+        raise ValueError(f"start must be finite and step within 0 to {SLOT_SECONDS:.0f} s, got {start} and {step}")
+    values = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
     peaks, means, first_day = _by_slot(values, start=start, step=step)
     days = len(peaks)
     history_max = float(np.nanmax(values)) if np.any(np.isfinite(values)) else 0.0
@@ -81,25 +91,30 @@ def level(model: SeasonalModel, recent_mean: float, *, now: float, span: float =
     *recent_mean* is the mean work over the *span* seconds before *now*.
     """
     usual = profile(model.mean)
-    if not usual.shape[1] or not recent_mean >= 0:
+    if not usual.shape[1] or not 0 <= recent_mean < math.inf or not math.isfinite(now):
         return 1.0
-    first, last = int((now - span) // SLOT_SECONDS), int((now - 1) // SLOT_SECONDS)
-    expected = float(np.mean([usual[_at(slot)] for slot in range(first, last + 1)]))
-    if expected <= 1e-9:
+    slots = _slots(now - min(max(span, 1.0), DAY), now - 1)
+    expected = sum(float(usual[_at(slot)]) for slot in slots) / max(len(slots), 1)
+    if not expected > 1e-9:
         return 1.0
-    return float(min(max(recent_mean / expected, 0.2), 5.0))
+    return min(max(recent_mean / expected, 0.2), 5.0)
 
 
 def season_peak(model: SeasonalModel, *, start: float, end: float) -> float:
-    """Return the profile's usual maximum within start..end (epoch seconds), 0 without a profile."""
+    """Return the profile's usual maximum within start..end (epoch seconds, a day at most), 0 without a profile."""
     usual = profile(model.peak)
-    if not usual.shape[1]:
+    if not usual.shape[1] or not math.isfinite(start):
         return 0.0
-    return max(float(usual[_at(slot)]) for slot in range(int(start // SLOT_SECONDS), int(end // SLOT_SECONDS) + 1))
+    return max((float(usual[_at(slot)]) for slot in _slots(start, min(end, start + DAY))), default=0.0)
 
 
 def day_peaks(model: SeasonalModel, parts: int) -> Floats:
-    """Return the larger of both day types' peaks in each of *parts* equal parts of the day."""
+    """
+    Return the larger of both day types' peaks in each of *parts* equal parts of the day.
+
+    Raises:
+        ValueError: *parts* does not divide the slots of a day (288).
+    """
     usual = profile(model.peak)
     if not usual.shape[1]:
         return np.full(parts, model.history_max)
@@ -116,8 +131,13 @@ def error_quantile(model: SeasonalModel, *, horizon: float, share: float) -> flo
     return best[2]
 
 
+def _slots(start: float, end: float) -> range:
+    return range(int(start // SLOT_SECONDS), int(end // SLOT_SECONDS) + 1)
+
+
 def _at(slot: int) -> tuple[int, int]:
-    return int(is_rest_day(slot * SLOT_SECONDS)), slot % _SLOTS
+    day, place = divmod(slot, _SLOTS)
+    return int((day + _EPOCH_WEEKDAY) % 7 >= _SATURDAY), place
 
 
 def _by_slot(values: Floats, *, start: float, step: float) -> tuple[Floats, Floats, int]:

@@ -20,7 +20,8 @@ from autoscaler.model.policy import MpaSpec, SloClass, Switch
 from autoscaler.model.readings import Sample, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize, Recommendation
-from autoscaler.model.snapshot import SeasonalModel
+from autoscaler.model.resources import CPU, NOTHING
+from autoscaler.model.snapshot import DemandModel, SeasonalModel
 from autoscaler.model.workload import Workload
 from autoscaler.recommend import forecast, joint_size
 from autoscaler.recommend.demand import safe_utilisation
@@ -88,8 +89,8 @@ class JointRecommender:
         memory = _correct_margin(view, params, memory)
         work = observed_work(view)
         memory = _remember_work(view.now, params, memory, work)
-        sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory)
-        cores = pod_capacity(view, params)
+        sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory, work_known=work is not None)
+        cores = pod_capacity(view, params, sizes)
         seen = outlook(view, params, memory, work)
         demand = seen.demand(view.reaction_seconds)
         if demand is None:
@@ -102,8 +103,8 @@ class JointRecommender:
         raised = seen.expected(view.reaction_seconds) > seen.reactive
         why = _why(target, view, raised=raised, demand=demand, cores=cores)
         ahead = seen.demand(view.node_seconds) or 0.0
-        forecasted = max(target, _bounded(_pods(ahead, cores), view)[0])
-        headroom = max(forecasted, _bounded(_pods(ahead * node_factor(view), cores), view)[0])
+        forecasted = max(target, _replicas(ahead, cores, view)[0])
+        headroom = max(forecasted, _replicas(ahead * node_factor(view), cores, view)[0])
         advice = Recommendation(
             workload=view.workload.key,
             engine=self.name,
@@ -128,7 +129,13 @@ def lacks_requests(view: WorkloadView) -> bool:
     """
     if view.model is None or view.model.demand.cores_per_request <= 0:
         return False
-    return not isinstance(view.readings.get(Signal(view.workload.key, SignalKind.REQUESTS)), Sample)
+    return reading_of(view, SignalKind.REQUESTS) is None
+
+
+def reading_of(view: WorkloadView, kind: SignalKind) -> float | None:
+    """Return a measured value of the workload; None where it is missing, or is no finite number of at least 0."""
+    found = view.readings.get(Signal(view.workload.key, kind))
+    return found.value if isinstance(found, Sample) and 0 <= found.value < math.inf else None
 
 
 def observed_work(view: WorkloadView) -> float | None:
@@ -138,16 +145,14 @@ def observed_work(view: WorkloadView) -> float | None:
     Work that queues is not in the CPU that is used, so requests count where
     their cost is known; CPU counts too, since a new version may cost more.
     """
-    key, demand = view.workload.key, (view.model.demand if view.model else None)
-    cpu = view.readings.get(Signal(key, SignalKind.CPU))
-    rate = view.readings.get(Signal(key, SignalKind.REQUESTS))
-    ready = view.readings.get(Signal(key, SignalKind.READY))
+    demand = view.model.demand if view.model else DemandModel()
+    cpu, rate, ready = (reading_of(view, k) for k in (SignalKind.CPU, SignalKind.REQUESTS, SignalKind.READY))
     found = None
-    if isinstance(cpu, Sample):
-        pods = ready.value if isinstance(ready, Sample) else float(len(view.pods))
-        found = max(cpu.value - (demand.idle_cores if demand else 0.0) * pods, 0.0)
-    if isinstance(rate, Sample) and demand is not None and demand.cores_per_request > 0:
-        found = max(found or 0.0, demand.cores_per_request * rate.value)
+    if cpu is not None:
+        pods = float(len(view.pods)) if ready is None else ready
+        found = max(cpu - demand.idle_cores * pods, 0.0)
+    if rate is not None and demand.cores_per_request > 0:
+        found = max(found or 0.0, demand.cores_per_request * rate)
     return found
 
 
@@ -170,12 +175,20 @@ def declared_parallelism(workload: Workload, spec: MpaSpec) -> float:
     return max(1.0, sum(container.requests.cpu for container in workload.template.containers) / 1000)
 
 
-def pod_capacity(view: WorkloadView, params: JointParams) -> float:
-    """Return the cores of work to plan for one pod: within its safe load and within its request."""
+def pod_capacity(view: WorkloadView, params: JointParams, sizes: Sequence[ContainerSize] = ()) -> float:
+    """
+    Return the cores of work to plan for one pod: within its safe load and within its request.
+
+    With *sizes* to come the smaller request counts: pods that shrink need
+    company at once, pods that grow lose none before they have grown.
+    """
     parallelism = pod_parallelism(view)
     slo = view.spec.goals.slo
     safe = safe_utilisation(round(parallelism, 3), SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
-    request = sum(container.requests.cpu for container in view.workload.template.containers) / 1000
+    containers = view.workload.template.containers
+    coming = {size.container: size.target for size in sizes}
+    then = sum(coming.get(c.name, NOTHING).get(CPU, c.requests.cpu) for c in containers)
+    request = min(then, sum(c.requests.cpu for c in containers)) / 1000
     usable = params.utilisation * safe
     if request > 0:
         usable = min(usable, params.fill * request)
@@ -295,8 +308,8 @@ def _stabilize(
     """Up at once; down to the most wanted within the window, and not for a few per cent."""
     current, since = view.workload.replicas, view.now - params.down_window_seconds
     history = (*(entry for entry in memory.wanted if entry[0] > since), (view.now, wanted))
-    # A first sight counts as wanting what is there: a restart cannot shrink anything at once.
-    if not memory.wanted:
+    # A first sight, also after a gap, counts as wanting what is there: neither a restart nor an outage shrinks at once.
+    if not memory.wanted or view.now - memory.wanted[-1][0] > params.down_window_seconds:
         history = ((view.now, max(current, wanted)),)
     memory = msgspec.structs.replace(memory, wanted=_thin(history))
     if wanted >= current:
@@ -337,13 +350,13 @@ def _correct_margin(view: WorkloadView, params: JointParams, memory: JointMemory
     One integrator a workload: widen the head-room while the objective is missed
     more often than accepted, narrow it slowly else (algorithms-2, section 5).
     """
-    slow = view.readings.get(Signal(view.workload.key, SignalKind.SLOW_SHARE))
+    slow = reading_of(view, SignalKind.SLOW_SHARE)
     margin = memory.margin
-    if isinstance(slow, Sample) and memory.updated_at:
+    if slow is not None and memory.updated_at:
         minutes = min(max(view.now - memory.updated_at, 0.0), 600.0) / 60
         target = view.spec.goals.slo.violations if view.spec.goals.slo else None
         accepted = target.number if target is not None else params.violations
-        missed = 1.0 if slow.value > params.slow_share else 0.0
+        missed = 1.0 if slow > params.slow_share else 0.0
         margin = min(max(margin + 2 * params.margin_gain * (missed - accepted) * minutes, 0.0), params.margin_cap)
     return msgspec.structs.replace(memory, margin=margin, updated_at=view.now)
 
