@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 _COLLINEAR = 30.0
 """Condition number of [requests, pods] above which a fit cannot tell them apart."""
 _MEMORY_QUANTILE = 0.98
+_SOME = 0.1
+"""Fewer ready pods than this on average are none."""
 _ABSURD = 1e18
 """No series of cores, requests, pods or bytes is so large; squares of it would overflow."""
 _ROUNDS = 40
@@ -70,7 +72,7 @@ def fit_demand(
     Values that are infinite or negative count as gaps.
     """
     cpu, requests, ready, memory = (_measured(series) for series in (cpu, requests, ready, memory))
-    known = np.isfinite(cpu) & np.isfinite(ready) & (ready > 0)
+    known = np.isfinite(cpu) & np.isfinite(ready) & (ready > _SOME)
     rates, cores_per_request, idle = np.isfinite(requests), 0.0, 0.0
     weak = True
     usable = known & rates
@@ -109,7 +111,7 @@ def _non_negative_fit(load: Floats, pods: Floats, cpu: Floats) -> tuple[float, f
 
 def _fit_memory(cpu: Floats, ready: Floats, memory: Floats, *, idle: float) -> tuple[float, float, float]:
     """Return base bytes, bytes per core of work and the peak: an upper line (quantile) through the daily cloud."""
-    usable = np.isfinite(memory) & np.isfinite(cpu) & np.isfinite(ready) & (ready > 0)
+    usable = np.isfinite(memory) & np.isfinite(cpu) & np.isfinite(ready) & (ready > _SOME)
     if np.count_nonzero(usable) < 30:
         peak = float(np.nanmax(memory)) if np.any(np.isfinite(memory)) else 0.0
         return peak, 0.0, peak

@@ -49,8 +49,7 @@ def test_a_daily_wave_is_learned_and_believed() -> None:
 def test_the_season_of_a_flat_load_is_flat() -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, int(DAYS * DAY / STEP))
     usual = profile(fit(3.0 + noise).peak)
-    assert usual.min() == pytest.approx(3.06, abs=0.06)
-    assert usual.max() == pytest.approx(3.06, abs=0.1)
+    assert 2.95 < usual.min() <= usual.max() < 3.2
 
 
 @pytest.mark.parametrize("seed", range(3))
