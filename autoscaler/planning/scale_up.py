@@ -42,7 +42,9 @@ from autoscaler.scheduling.simulation import Simulation
 Demand = Sequence[tuple[PodShape, int]]
 """How many pods of each shape."""
 
-_WAVES = 3
+_WAVES = 5
+_PRICED_BY_HAND, _PRICING_ROUNDS = 300, 3
+"""Consolidation asks for many prices: up to so many pods without the solver, else with few rounds of it."""
 _REPLAY_PODS = 5000
 """With more pods than this the plan is not replayed: the next decision sees what was stranded."""
 
@@ -144,7 +146,9 @@ def buy_for(
     def buy(demand: Demand) -> tuple[tuple[tuple[str, int], ...], float] | None:
         shapes = [shape for shape, _ in demand]
         wanted = {index: count for index, (_, count) in enumerate(demand) if count > 0}
-        buyer = _Buyer(market, shapes, rules, there=None, nodes=())
+        few = sum(wanted.values()) <= _PRICED_BY_HAND
+        quick = msgspec.structs.replace(rules, rounds=0 if few else _PRICING_ROUNDS)
+        buyer = _Buyer(market, shapes, quick, there=None, nodes=())
         chosen, refused = buyer.cut(buyer.pack(wanted).nodes, ())
         if refused or pods_in(chosen) != wanted:
             return None

@@ -10,6 +10,8 @@ that holds it. Few pods never load the solver.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import numpy as np
 
@@ -18,12 +20,21 @@ from autoscaler.scheduling.packing_fill import Batch, downsize, spread, top_up, 
 from autoscaler.scheduling.packing_problem import Floats, Ints, PackInput, Problem, canonical
 from autoscaler.scheduling.packing_tail import finish
 
+if TYPE_CHECKING:
+    from autoscaler.scheduling.packing_lp import Mix, NodeMixProgram
+
 __all__ = ["NodePattern", "PackInput", "Packing", "Unplaced", "pack"]
 
 FEW_PODS = 50
 """Up to so many pods the solver is not loaded."""
-DEFAULT_ROUNDS = 30
+MOST_ROUNDS = 36
+_PODS_A_ROUND = 60
+_BY_HAND = 1000
+"""Up to so many pods, packing node by node is tried beside the column program."""
 _POURS = 3
+
+Found = tuple[list[Batch], Ints]
+"""Nodes, and pods that found no room (C)."""
 
 
 class NodePattern(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -74,8 +85,8 @@ def pack(given: PackInput, *, rounds: int | None = None) -> Packing:
     among equals.
 
     *rounds* is how long to improve (rounds of column generation); 0 never
-    loads the solver; None takes 0 for few pods, else enough for about 2 % over
-    the bound.
+    loads the solver; None takes 0 for few pods and more for many, enough for
+    about 2 % over the bound.
 
     Raises:
         ValueError: the input's shapes disagree, or an amount is negative or not a number.
@@ -84,55 +95,72 @@ def pack(given: PackInput, *, rounds: int | None = None) -> Packing:
     if not len(problem.count):
         return Packing(unplaced=tuple(_homeless(given, problem)), usd_per_unit=(0.0,) * np.shape(given.requests)[1])
     if rounds is None:
-        rounds = 0 if problem.count.sum() <= FEW_PODS else DEFAULT_ROUNDS
+        rounds = _fitting_rounds(int(problem.count.sum()))
     values = quick_values(problem)
     if rounds > 0:
-        values, batches, left = _solve(problem, values, rounds)
+        values, found = _solve(problem, values, rounds)
     else:
-        batches, left = finish(problem, values.usd_per_pod, problem.count, room=problem.room)
-    batches = downsize(problem, batches, _room_after(problem, batches))
-    return _packing(given, problem, values, (batches, left))
+        found = _small(problem, finish(problem, values.usd_per_pod, problem.count, room=problem.room))
+    return _packing(given, problem, values, found)
 
 
-def _solve(problem: Problem, values: Values, rounds: int) -> tuple[Values, list[Batch], Ints]:
-    from autoscaler.scheduling.packing_columns import ColumnProgram
+def _fitting_rounds(pods: int) -> int:
+    return 0 if pods <= FEW_PODS else min(MOST_ROUNDS, 1 + pods // _PODS_A_ROUND)
+
+
+def _solve(problem: Problem, values: Values, rounds: int) -> tuple[Values, Found]:
     from autoscaler.scheduling.packing_lp import NodeMixProgram
 
     relaxed = NodeMixProgram(problem, values)
     mix = relaxed.solve(problem.count)
+    found = _small(problem, _by_columns(problem, relaxed, mix, rounds))
+    if problem.count.sum() <= _BY_HAND:
+        # Whole numbers matter most where there are few: node by node is often better then.
+        by_hand = _small(problem, finish(problem, mix.values.usd_per_pod, problem.count, room=problem.room))
+        found = min(found, by_hand, key=lambda each: (int(each[1].sum()), _price(problem, each[0])))
+    return mix.values, found
+
+
+def _by_columns(problem: Problem, relaxed: NodeMixProgram, mix: Mix, rounds: int) -> Found:
+    """Take the whole nodes of the column program, pour the rest over its own relaxation, finish node by node."""
+    from autoscaler.scheduling.packing_columns import ColumnProgram
+
     columns = ColumnProgram(problem, mix.values.usd_per_pod)
-    seeds, _ = _pour(problem, mix.nodes, mix.wanted(problem), problem.room)
+    seeds = _pour(problem, mix.nodes, mix.wanted(problem), problem.room)
     if seeds:
         columns.add(np.array([batch.offer for batch in seeds]), np.array([batch.pods for batch in seeds]))
     columns.improve(rounds, bound=mix.values.bound)
     batches = columns.whole_nodes()
     placed = _placed(batches, problem)
     batches = trim(batches, np.maximum(placed - problem.count, 0))
-    left = np.maximum(problem.count - placed, 0)
-    batches, left = top_up(problem, batches, left)
+    batches, left = top_up(problem, batches, np.maximum(problem.count - placed, 0))
     for _ in range(_POURS):
-        if not left.any():
-            break
         room = _room_after(problem, batches)
         rest = relaxed.solve(left, room=room)
         if rest.nodes.max(initial=0.0) < 1.0:
             break
-        poured, _ = _pour(problem, rest.nodes, rest.wanted(problem), room)
+        poured = _pour(problem, rest.nodes, rest.wanted(problem), room)
         batches, left = top_up(problem, [*batches, *poured], left - _placed(poured, problem))
     last, left = finish(problem, mix.values.usd_per_pod, left, room=_room_after(problem, batches))
-    return mix.values, [*batches, *last], left
+    return [*batches, *last], left
 
 
-def _pour(problem: Problem, nodes: Floats, wanted: Ints, room: Floats) -> tuple[list[Batch], Ints]:
+def _small(problem: Problem, found: Found) -> Found:
+    """Return the same nodes, each on the cheapest offer that holds its pods."""
+    return downsize(problem, found[0], _room_after(problem, found[0])), found[1]
+
+
+def _price(problem: Problem, batches: list[Batch]) -> float:
+    return float(sum(problem.price[batch.offer] * batch.repeat for batch in batches))
+
+
+def _pour(problem: Problem, nodes: Floats, wanted: Ints, room: Floats) -> list[Batch]:
     """Fill the whole nodes of each offer evenly with what the mix puts there (`wanted`, T x C)."""
     batches: list[Batch] = []
-    left = np.zeros(wanted.shape[1], dtype=np.int64)
     for offer in np.flatnonzero(nodes >= 1.0).tolist():
         whole = int(min(np.floor(nodes[offer] + 1e-9), room[offer]))
-        filled, rest = spread(problem, offer, whole, wanted[offer])
-        batches += filled
-        left += rest
-    return batches, left
+        batches += spread(problem, offer, whole, wanted[offer])
+    return batches
 
 
 def _placed(batches: list[Batch], problem: Problem) -> Ints:
@@ -149,7 +177,7 @@ def _room_after(problem: Problem, batches: list[Batch]) -> Floats:
     return room
 
 
-def _packing(given: PackInput, problem: Problem, values: Values, found: tuple[list[Batch], Ints]) -> Packing:
+def _packing(given: PackInput, problem: Problem, values: Values, found: Found) -> Packing:
     batches, left = found
     placed = problem.count - left
     if left.any():

@@ -19,12 +19,15 @@ from autoscaler.scheduling.packing_fill import Batch, fill_nodes
 from autoscaler.scheduling.packing_lp import OPTIONS
 from autoscaler.scheduling.packing_problem import Floats, Ints, Problem
 
-_BLEND = 0.2
+_BLEND, _BLEND_ROUNDS = 0.5, 20
+"""Weight of the relaxation's prices at first, and when it has gone."""
+_LOOK_AT_ALL, _LIKELY = 5, 24
+"""Every so many rounds all offers are filled, in between only so many that came closest to paying."""
 _WOBBLE = 0.03
 """Prices are wobbled by this share (the same each time), which finds columns that exact prices never reach."""
 _UNSERVED = 64.0
 _PAYS = 1e-6
-_GOOD = 1.005
+_GOOD = 1.0075
 """Close enough to the bound to stop: what whole numbers cost afterwards is more."""
 
 
@@ -56,22 +59,28 @@ class ColumnProgram:
 
     def improve(self, rounds: int, *, bound: float) -> None:
         """Generate columns for up to *rounds* rounds, until none pays or the value is close to *bound* (USD/h)."""
-        offers = np.arange(len(self._problem.price))
+        every = np.arange(len(self._problem.price))
+        offers = every
         for step in range(rounds):
             duals, room_duals = self._duals()
             if float(self._solver.getInfo().objective_function_value) <= bound * _GOOD:
                 break
-            before = len(self._offers)
+            looks_at_all = step % _LOOK_AT_ALL == 0
+            offers = every if looks_at_all else offers
+            blend = _BLEND * max(0.0, 1.0 - step / _BLEND_ROUNDS)
+            worth: Floats = blend * self._worth + (1.0 - blend) * duals
+            best = np.zeros(len(offers))
             for by_largest in (False, True):
-                worth: Floats = _BLEND * self._worth + (1.0 - _BLEND) * duals
-                worth = worth * self._wobble(2 * step + by_largest)
-                pods = fill_nodes(self._problem, worth, self._problem.count, offers=offers, by_largest=by_largest)
-                reduced = self._problem.price - room_duals - pods @ duals
-                paying = reduced < -_PAYS * self._problem.price
-                if paying.any():
-                    self.add(offers[paying], pods[paying])
-            if len(self._offers) == before:
-                break
+                wobbled = worth * self._wobble(2 * step + by_largest)
+                pods = fill_nodes(self._problem, wobbled, self._problem.count, offers=offers, by_largest=by_largest)
+                ratio = (pods @ duals + room_duals[offers]) / self._problem.price[offers]
+                best = np.maximum(best, ratio)
+                if (ratio > 1.0 + _PAYS).any():
+                    self.add(offers[ratio > 1.0 + _PAYS], pods[ratio > 1.0 + _PAYS])
+            if looks_at_all:
+                if best.max(initial=0.0) <= 1.0 + _PAYS:
+                    break
+                offers = np.sort(np.argsort(-best, kind="stable")[:_LIKELY])
 
     def add(self, offers: Ints, pods: Ints) -> None:
         """Add columns: *offers* (N) and their *pods* (N x C, at least one a row)."""

@@ -66,9 +66,9 @@ def _best_class(need: Floats, room: Floats, worth: Floats, *, by_largest: bool) 
     return best, score[np.arange(len(best)), best] > 0
 
 
-def spread(problem: Problem, offer: int, nodes: int, wanted: Ints) -> tuple[list[Batch], Ints]:
+def spread(problem: Problem, offer: int, nodes: int, wanted: Ints) -> list[Batch]:
     """
-    Fill *nodes* like nodes evenly with *wanted* (C) pods, largest class first; return batches and what is left.
+    Fill *nodes* like nodes evenly with *wanted* (C) pods, as many as fit, largest class first.
 
     Each class goes where most of it would still fit (worst fit), which is what
     the scheduler's LeastAllocated does and keeps all nodes a like mix.
@@ -77,14 +77,12 @@ def spread(problem: Problem, offer: int, nodes: int, wanted: Ints) -> tuple[list
     share = (problem.need[classes] / np.maximum(problem.capacity[offer], 1)).max(axis=1, initial=0.0)
     free = np.repeat(problem.capacity[offer][None], nodes, axis=0)
     content = np.zeros((nodes, len(classes)), dtype=np.int64)
-    left = wanted.copy()
     for index in np.argsort(-share, kind="stable"):
         row = classes[index]
-        placed = _level(free, problem.need[row], int(left[row]), int(problem.limit[row]))
+        placed = _level(free, problem.need[row], int(wanted[row]), int(problem.limit[row]))
         free -= placed[:, None] * problem.need[row]
         content[:, index] = placed
-        left[row] -= placed.sum()
-    return _batches(offer, content, classes, len(wanted)), left
+    return _batches(offer, content, classes, len(wanted))
 
 
 def _level(free: Ints, need: Ints, count: int, limit: int) -> Ints:
