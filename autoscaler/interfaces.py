@@ -15,7 +15,7 @@ from autoscaler.model.node import InstanceType, NodeGroup
 from autoscaler.model.plan import AnyAction, Plan
 from autoscaler.model.pod import Pod
 from autoscaler.model.policy import MpaSpec
-from autoscaler.model.readings import Reading, Series, Signal
+from autoscaler.model.readings import Reading, Series, Signal, SignalKind
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
@@ -114,6 +114,18 @@ class Recommender(Protocol):
 
     def signals(self, workload: Workload, spec: MpaSpec, params: Any) -> Sequence[Signal]: ...
     def recommend(self, view: WorkloadView, params: Any, memory: Any) -> tuple[Recommendation, Any]: ...
+
+
+@runtime_checkable
+class SeedsMemory(Recommender, Protocol):
+    """
+    A recommender whose memory can be warmed up with what was measured before it ran.
+
+    `history` has, by container, the average CPU (POD_CPU, millicores) and the
+    largest working set (POD_MEMORY, bytes) of one pod; a gap is NaN. Pure.
+    """
+
+    def seed(self, history: Mapping[str, Mapping[SignalKind, Series]], params: Any) -> Any: ...
 
 
 class NodeOption(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,8 @@ from autoscaler.model.state import DecisionState
 Decide = Callable[[ClusterSnapshot, Policies, DecisionState], Decision]
 Refit = Callable[..., Awaitable[tuple[tuple[WorkloadModel, ...], Prices]]]
 """`await refit(snapshot, policies, metrics, at=...)`: what the history teaches."""
+Seed = Callable[..., Awaitable[DecisionState]]
+"""`await seed(snapshot, policies, metrics, state, at=...)`: *state*, warmed up with the history."""
 
 REFIT_SECONDS = 6 * 3600.0
 
@@ -35,6 +37,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     decide: Decide
     signals_of: SignalsOf
     refit: Refit | None = None
+    seed: Seed | None = None
     actuator: MakeActuator = record_only
 
 
@@ -74,12 +77,28 @@ async def learn(ports: Ports, policies: Policies, *, before: Learned) -> Learned
     return Learned(models=models, prices=prices)
 
 
+async def warm_up(ports: Ports, policies: Policies, state: DecisionState) -> DecisionState:
+    """
+    Return *state* with what the history teaches recommenders that remember nothing yet.
+
+    Raises:
+        TransientError: cluster or metrics do not answer; they may later.
+        TimeoutError: likewise.
+    """
+    if ports.seed is None:
+        return state
+    at = ports.clock.now()
+    seen = await observe_objects(ports.sources, at=at, learned=Learned())
+    return await ports.seed(seen.snapshot, policies, ports.sources.metrics, state, at=at)
+
+
 class Loop:
     """
     A loop's own memory between cycles.
 
     `turn` runs one cycle, learning first when `refit_seconds` have passed
-    since it last did; the caller decides when to turn.
+    since it last did; the caller decides when to turn. The first time it warms
+    its state up, too; where that fails it goes on cold.
     """
 
     def __init__(
@@ -96,13 +115,23 @@ class Loop:
         self._ports = ports
         self._refit_seconds = refit_seconds
         self._learned_at = -refit_seconds
+        self._warm = False
 
     async def turn(self) -> Cycle:
         """Run one cycle and keep its state for the next."""
         now = self._ports.clock.now()
         if now - self._learned_at >= self._refit_seconds:
+            if not self._warm:
+                self.state = await self._warmed_up()
+                self._warm = True
             self.learned = await learn(self._ports, self.policies, before=self.learned)
             self._learned_at = now
         cycle = await run_cycle(self._ports, self.policies, self.state, learned=self.learned)
         self.state = cycle.decision.state
         return cycle
+
+    async def _warmed_up(self) -> DecisionState:
+        try:
+            return await warm_up(self._ports, self.policies, self.state)
+        except (TransientError, TimeoutError):
+            return self.state

@@ -9,7 +9,7 @@ vertical side decides first (AEP-5342), yet both see the same observation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from autoscaler.interfaces import WorkloadView
 from autoscaler.model.policy import MpaSpec
-from autoscaler.model.readings import Signal
+from autoscaler.model.readings import Series, Signal, SignalKind
 from autoscaler.model.recommendation import ContainerSize, Recommendation
 from autoscaler.model.resources import CPU, MEMORY, NOTHING, Resources
 from autoscaler.model.workload import Workload
@@ -70,6 +70,10 @@ class HpaVpaRecommender:
         vertical = _VERTICAL.signals(workload, self.vertical_spec(spec), params.vpa)
         horizontal = _HORIZONTAL.signals(workload, self.horizontal_spec(spec), params.hpa)
         return tuple(dict.fromkeys((*vertical, *horizontal)))
+
+    def seed(self, history: Mapping[str, Mapping[SignalKind, Series]], params: MpaParams) -> MpaMemory:
+        """Return memories of which the vertical side knows what one pod used before, by container."""
+        return MpaMemory(vpa=_VERTICAL.seed(history, params.vpa))
 
     def recommend(self, view: WorkloadView, params: MpaParams, memory: MpaMemory) -> tuple[Recommendation, MpaMemory]:
         """

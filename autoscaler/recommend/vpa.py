@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from autoscaler.interfaces import WorkloadView
 from autoscaler.model.pod import Container, Pod, Termination
 from autoscaler.model.policy import ContainerConstraints, Limits, MpaSpec, RequestBounds
-from autoscaler.model.readings import PodSamples, Signal, SignalKind
+from autoscaler.model.readings import PodSamples, Series, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Condition, ContainerSize, Recommendation
 from autoscaler.model.resources import CPU, MEMORY, Resources, format_amount
@@ -47,6 +47,10 @@ class VpaRecommender:
     def signals(self, workload: Workload, spec: MpaSpec, params: VpaParams) -> Sequence[Signal]:
         """Return CPU and memory of all pods: how sure memory bounds are follows from CPU samples."""
         return tuple(Signal(workload.key, kind) for kind in _SIGNALS.values())
+
+    def seed(self, history: Mapping[str, Mapping[SignalKind, Series]], params: VpaParams) -> VpaMemory:
+        """Return a memory of what one pod used before, by container; raises ValueError as `seed_from_history`."""
+        return seed_from_history(history, params)
 
     def recommend(self, view: WorkloadView, params: VpaParams, memory: VpaMemory) -> tuple[Recommendation, VpaMemory]:
         """

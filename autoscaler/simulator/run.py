@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from autoscaler.clock import ManualClock
 from autoscaler.controller.actuate import FAILED, ApplyActuator, MakeActuator, record_only
-from autoscaler.controller.loop import REFIT_SECONDS, Cycle, Decide, Loop, Ports, Refit
+from autoscaler.controller.loop import REFIT_SECONDS, Cycle, Decide, Loop, Ports, Refit, Seed
 from autoscaler.controller.observe import SignalsOf, Sources
 from autoscaler.model.plan import Decision
 from autoscaler.model.policy import Policies
@@ -42,7 +42,7 @@ def simulate(
         spec: the cluster; equal specs and policies give equal results, `cpu_seconds` apart.
         policies: documents in force throughout.
         observer: called with (step, moment) after every step, warm-up included.
-        decide: what decides; this project's own if None, with its signals and refit.
+        decide: what decides; this project's own if None, with its signals, refit and seed.
         signals_of: the signals that *decide* reads; none if None and *decide* is given.
         refit: what learns from history; nothing is learned if None and *decide* is given.
         refit_seconds: how often it does.
@@ -51,7 +51,7 @@ def simulate(
     Raises:
         ValueError: the spec cannot be run.
     """
-    decide, signals_of, refit = _brain(decide, signals_of, refit)
+    decide, signals_of, refit, seed = _brain(decide, signals_of, refit)
     world = World(spec)
     clock = ManualClock(world.now)
     provider = MemoryProvider(world.cloud)
@@ -62,6 +62,7 @@ def simulate(
         decide=decide,
         signals_of=signals_of,
         refit=refit,
+        seed=seed,
         actuator=_applier(world, provider) if apply else record_only,
     )
     loop = Loop(ports, policies, refit_seconds=refit_seconds)
@@ -92,13 +93,14 @@ async def _play(world: World, clock: ManualClock, loop: Loop, *, observer: Obser
 
 def _brain(
     decide: Decide | None, signals_of: SignalsOf | None, refit: Refit | None
-) -> tuple[Decide, SignalsOf, Refit | None]:
+) -> tuple[Decide, SignalsOf, Refit | None, Seed | None]:
     if decide is not None:
-        return decide, signals_of or (lambda snapshot, policies: ()), refit
+        return decide, signals_of or (lambda snapshot, policies: ()), refit, None
     from autoscaler.forecasting.refit import refit as refit_forecasts
+    from autoscaler.forecasting.seed import seed_state
     from autoscaler.planning import decide as planning
 
-    return planning.decide, signals_of or planning.signals_of, refit or refit_forecasts
+    return planning.decide, signals_of or planning.signals_of, refit or refit_forecasts, seed_state
 
 
 def _applier(world: World, provider: MemoryProvider) -> MakeActuator:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from autoscaler.clock import ManualClock
@@ -102,6 +103,29 @@ async def test_models_are_learned_at_once_and_then_every_refit() -> None:
     # What could not be learned stays as it was.
     assert [cycle.snapshot.prices.usd_per_core_hour for cycle in seen] == [1, 1, 1, 1, 3]
     assert seen[3].snapshot.models[0].fitted_at == 1000
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_the_state_is_warmed_up_once_before_the_first_decision(answers: bool) -> None:
+    world = a_world()
+    play(world, 1)
+    asked: list[float] = []
+
+    async def seed(
+        snapshot: ClusterSnapshot, policies: Policies, metrics: MetricsSource, state: DecisionState, *, at: float
+    ) -> DecisionState:
+        asked.append(at)
+        assert [workload.key for workload in snapshot.workloads] == [WEB]
+        if not answers:
+            raise TransientError("no history now", retry_after_seconds=1)
+        return DecisionState(last_scale_up_at=state.last_scale_up_at + 10)
+
+    loop = Loop(msgspec.structs.replace(_ports(world), seed=seed), Policies(), refit_seconds=0.0)
+    await loop.turn()
+    await loop.turn()
+    assert asked == [world.now]
+    # Each decision adds one.
+    assert loop.state.last_scale_up_at == (12 if answers else 2)
 
 
 async def test_a_cloud_that_does_not_answer_leaves_no_groups_and_says_so() -> None:
