@@ -37,6 +37,7 @@ class Replay:
         self._simulation = simulation.fork()
         self._shapes = shapes
         self._rows: dict[int, Bought] = {}
+        self._asked: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
 
     def add(self, nodes: Sequence[Bought], demand: Mapping[int, int]) -> Mapping[int, int]:
@@ -45,6 +46,7 @@ class Replay:
             row = self._simulation.add_node(node.offer.template, f"{_PREFIX}-{len(self._rows):06d}")
             self._rows[row] = node
         for index, count in demand.items():
+            self._asked[index] = self._asked.get(index, 0) + count
             self._waiting[index] = self._waiting.get(index, 0) + count
         order = sorted((index for index in self._waiting if self._waiting[index]), key=self._importance)
         for priority in dict.fromkeys(self._shapes[index].priority for index in order):
@@ -54,13 +56,20 @@ class Replay:
             self._waiting.update(zip(equals, left, strict=True))
         return {index: count for index, count in sorted(self._waiting.items()) if count}
 
-    def result(self, indexes: Sequence[int]) -> Replayed:
-        """Return what the nodes hold of the classes *indexes*; nodes that no pod came to are left out."""
+    def result(self) -> Replayed:
+        """Return what the nodes hold of what was asked; nodes that no pod came to are left out."""
         pods: dict[int, list[tuple[int, int]]] = {}
-        for index in sorted(indexes):
-            for row, count in self._simulation.pods_of(self._shapes[index]).items():
-                if row in self._rows:
-                    pods.setdefault(row, []).append((index, count))
+        uncounted: dict[PodShape, dict[int, int]] = {}
+        for index, asked in sorted(self._asked.items()):
+            shape, placed = self._shapes[index], asked - self._waiting[index]
+            rows = uncounted.setdefault(shape, dict(self._simulation.pods_of(shape)))
+            # Classes of one shape cannot be told apart on a node: the first of them gets the first pods.
+            for row in [row for row in rows if row in self._rows]:
+                part = min(placed, rows[row])
+                if part:
+                    pods.setdefault(row, []).append((index, part))
+                    rows[row] -= part
+                    placed -= part
         nodes = tuple(
             Bought(offer=node.offer, pods=tuple(pods[row])) for row, node in self._rows.items() if row in pods
         )

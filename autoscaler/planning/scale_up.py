@@ -255,7 +255,7 @@ def _replay(
         waiting = replay.add(more, {})
         if sum(waiting.values()) == before:
             break
-    result = replay.result(list(demand))
+    result = replay.result()
     return result.nodes, result.left
 
 

@@ -280,6 +280,15 @@ def test_the_replay_finds_what_a_packing_cannot_see() -> None:
     assert not plan.stranded
 
 
+def test_one_shape_may_be_pending_twice() -> None:
+    """As it is when pods wait and more of them are expected."""
+    plan = scale_up([(shape(1500), 2), (shape(1500), 3)], [group("small", 2000, 8, 0.1, max_size=4)], now=NOW)
+    assert growth(plan) == {"small": 4}
+    served = [pods for node in plan.nodes for pods in node.pods]
+    assert [sum(count for row, count in served if row == index) for index in (0, 1)] == [2, 2]
+    assert [(each.index, each.count) for each in plan.stranded] == [(1, 1)]
+
+
 def test_input_is_not_changed_and_answers_repeat() -> None:
     node = Node(name="n", allocatable=Resources.of(cpu=1000, memory=8 * GIB, pods=10))
     there = Simulation.of([node])
