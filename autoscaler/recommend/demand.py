@@ -71,7 +71,7 @@ def fit_demand(
     a gap; *requests* all NaN means there is no such metric, and work is CPU.
     Values that are infinite or negative count as gaps.
     """
-    cpu, requests, ready, memory = (_measured(series) for series in (cpu, requests, ready, memory))
+    cpu, requests, ready, memory = (measured(series) for series in (cpu, requests, ready, memory))
     known = np.isfinite(cpu) & np.isfinite(ready) & (ready > _SOME)
     rates, cores_per_request, idle = np.isfinite(requests), 0.0, 0.0
     weak = True
@@ -93,7 +93,8 @@ def fit_demand(
     )
 
 
-def _measured(series: Floats) -> Floats:
+def measured(series: Floats) -> Floats:
+    """Return a series with NaN for what no measurement can be: infinite, negative, absurdly large."""
     return np.where(np.isfinite(series) & (series >= 0) & (series < _ABSURD), series, np.nan)
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from autoscaler.model.snapshot import SeasonalModel
 from autoscaler.model.units import DAY
+from autoscaler.recommend.demand import Floats, measured
 
-Floats = npt.NDArray[np.float64]
 SLOT_SECONDS = 300.0
 _SLOTS = int(DAY // SLOT_SECONDS)
 _RECENT_DAYS = 7
@@ -59,7 +59,7 @@ def fit_season(values: Floats, *, start: float, step: float, horizons: tuple[flo
     """
     if not math.isfinite(start) or not 0 < step <= SLOT_SECONDS:
         raise ValueError(f"start must be finite and step within 0 to {SLOT_SECONDS:.0f} s, got {start} and {step}")
-    values = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
+    values = measured(values)
     peaks, means, first_day = _by_slot(values, start=start, step=step)
     days = len(peaks)
     history_max = float(np.nanmax(values)) if np.any(np.isfinite(values)) else 0.0
