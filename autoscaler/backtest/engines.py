@@ -2,7 +2,7 @@
 What each engine of a backtest is: documents for every workload, one policy for
 the nodes, and the developer's own settings where an operator tunes those.
 
-Baselines follow algorithms, section 8.1. All engines run on the same nodes,
+Baselines follow algorithms, section 8.1, the strongest algorithms-2, section 1. All engines run on the same nodes,
 bought and consolidated by the same node engine.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -33,14 +34,15 @@ from autoscaler.model.policy import (
     UpdateMode,
 )
 from autoscaler.model.resources import MEMORY, Resources
-from autoscaler.model.spec import MetricSpec, MetricTarget, MetricType, ResourceMetric, TargetRef
+from autoscaler.model.spec import MetricSpec, MetricTarget, MetricType, Quantity, ResourceMetric, TargetRef
+from autoscaler.recommend import season_floor
 from autoscaler.recommend.demand import safe_utilisation
 from autoscaler.simulator.spec import Service, WorldSpec
 
 Settings = dict[str, Any]
 Prepared = tuple[WorldSpec, Policies]
 
-LADDER = (0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+LADDER = tuple(step / 1000 for step in season_floor.LADDER)
 """Cores that people ask for."""
 PEAK_QUANTILE = 0.999
 _MEMORY_MARGIN = 1.15
@@ -96,8 +98,22 @@ def _vertical(world: WorldSpec, settings: Settings) -> Prepared:
 def _joint(world: WorldSpec, settings: Settings) -> Prepared:
     documents = []
     for service in _scaled(world):
-        goals = Goals(slo=Slo(class_=slo_class(service.slowdown)))
+        goals = Goals(slo=Slo(class_=slo_class(service.slowdown), parallelism=Quantity(service.parallelism)))
         rules = ActionRules(engine="joint", params=dict(settings))
+        documents.append(_document(service, goals, rules, ("cpu", "memory")))
+    return world, _policies(documents)
+
+
+def _season(world: WorldSpec, settings: Settings) -> Prepared:
+    """One CPU utilisation target; requests and minimum follow from the objective and the history."""
+    params = {name: value for name, value in settings.items() if name != "target"}
+    documents = []
+    for service in _scaled(world):
+        goals = Goals(
+            metrics=(_cpu_metric(settings["target"]),),
+            slo=Slo(class_=slo_class(service.slowdown), parallelism=Quantity(service.parallelism)),
+        )
+        rules = ActionRules(engine="hpa+season", params=params)
         documents.append(_document(service, goals, rules, ("cpu", "memory")))
     return world, _policies(documents)
 
@@ -106,6 +122,12 @@ _TARGETS: tuple[Settings, ...] = tuple({"target": target} for target in (0.5, 0.
 _TUNED: tuple[Settings, ...] = tuple(
     {"target": target, "safe": safe} for target, safe in ((0.5, 0.7), (0.6, 0.8), (0.7, 0.85), (0.8, 0.9))
 )
+_STRONGEST = {"target": 0.85, "fill": 0.9, "replicas_at_peak": 4}
+_SEASON: tuple[Settings, ...] = tuple(
+    {"target": target, "fill": fill, "replicas_at_peak": replicas}
+    for target, fill, replicas in product((0.7, 0.8, 0.85), (0.85, 0.9), (2, 4))
+)
+"""The sweep of algorithms-2, section 1 (B3)."""
 
 ENGINES = {
     engine.name: engine
@@ -142,6 +164,13 @@ ENGINES = {
             prepare=partial(_utilisation, engine="mpa", controlled=("memory",)),
             settings={"target": 0.7},
             sweep=_TARGETS,
+        ),
+        Engine(
+            name="hpa+season",
+            about="hpa+vpa with requests that fit the objective and a minimum that follows the season",
+            prepare=_season,
+            settings=_STRONGEST,
+            sweep=tuple(settings for settings in _SEASON if settings != _STRONGEST),
         ),
         Engine(
             name="joint",

@@ -32,7 +32,9 @@ HISTORY_DAYS = 14.0
 STEP_SECONDS = 60.0
 _PARTS, _MANY, _PARTS_OF_MANY = 12, 500, 4
 _SETTLE_SECONDS, _START_SECONDS = 60.0, 60.0
-LEARNING_ENGINES = frozenset({"joint"})
+LEARNING_ENGINES = frozenset({"joint", "hpa+season"})
+SHAPING_ENGINES = frozenset({"joint"})
+"""Engines whose shapes are chosen at shadow prices."""
 
 
 async def refit(
@@ -83,7 +85,8 @@ def _sizings(
     sizings = []
     for workload in workloads:
         model = models.get(workload.key)
-        if model is None or not model.season.history_max > 0:
+        shaped = governed[workload.key].engine in SHAPING_ENGINES
+        if model is None or not shaped or not model.season.history_max > 0:
             continue
         sizings.append(_sizing(workload, governed[workload.key], model, parts))
     return sizings

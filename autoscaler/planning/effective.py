@@ -32,7 +32,7 @@ from autoscaler.model.workload import Namespace, Workload
 from autoscaler.planning.windows import with_schedules
 
 _MODES = (UpdateMode.OFF, UpdateMode.RECOMMEND, UpdateMode.INITIAL, UpdateMode.AUTO)
-PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "keda"})
+PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "hpa+season", "keda"})
 """Engines that reproduce a peer: its own rate limits hold, not ours."""
 DEFAULT_RULES = ScalingPolicySpec()
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)

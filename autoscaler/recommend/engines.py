@@ -8,9 +8,17 @@ from autoscaler.interfaces import Recommender
 from autoscaler.recommend.hpa import HpaRecommender
 from autoscaler.recommend.joint import JointRecommender
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaRecommender
+from autoscaler.recommend.season_floor import SeasonFloorRecommender
 from autoscaler.recommend.vpa import VpaRecommender
 
 BUILT_IN: Mapping[str, Recommender] = {
     engine.name: engine
-    for engine in (JointRecommender(), HpaRecommender(), VpaRecommender(), MpaRecommender(), HpaVpaRecommender())
+    for engine in (
+        JointRecommender(),
+        HpaRecommender(),
+        VpaRecommender(),
+        MpaRecommender(),
+        HpaVpaRecommender(),
+        SeasonFloorRecommender(),
+    )
 }

@@ -88,7 +88,7 @@ class JointRecommender:
     ) -> tuple[Recommendation, JointMemory]:
         memory = _correct_margin(view, params, memory)
         work = observed_work(view)
-        memory = _remember_work(view.now, params, memory, work)
+        memory = remember_work(view.now, params, memory, work)
         sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory, work_known=work is not None)
         cores = pod_capacity(view, params, sizes)
         seen = outlook(view, params, memory, work)
@@ -333,7 +333,7 @@ def _thin(history: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ..
     return tuple(kept)
 
 
-def _remember_work(now: float, params: JointParams, memory: JointMemory, work: float | None) -> JointMemory:
+def remember_work(now: float, params: JointParams, memory: JointMemory, work: float | None) -> JointMemory:
     if work is None or not math.isfinite(work):
         return memory
     kept = memory.work

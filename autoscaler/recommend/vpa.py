@@ -66,7 +66,7 @@ class VpaRecommender:
         history.feed(readings[0], readings[1], now=view.now, period=view.period)
         controlled = controlled_resources(view.spec)
         estimated, too_short = _estimates(containers, history, controlled, params)
-        sizes, capped = _fit(estimated, view)
+        sizes, capped = fit_sizes(estimated, view)
         missing = _missing(view, controlled)
         reasons = (
             *missing,
@@ -132,7 +132,7 @@ def _is_empty(history: ContainerHistory, name: str) -> bool:
     return history.cpu.is_empty if name == CPU else history.memory.is_empty
 
 
-def _fit(sizes: Sequence[ContainerSize], view: WorkloadView) -> tuple[tuple[ContainerSize, ...], list[Reason]]:
+def fit_sizes(sizes: Sequence[ContainerSize], view: WorkloadView) -> tuple[tuple[ContainerSize, ...], list[Reason]]:
     """Fit to the policy, to limits that stay, to the pod's bounds and to the largest node, in this order."""
     template = view.workload.template.containers
     by_name = {container.name: container for container in template}

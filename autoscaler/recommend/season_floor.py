@@ -1,0 +1,243 @@
+"""
+The strongest way to run the peers' engines: an HPA whose requests fit the
+objective and whose minimum follows the season, with a VPA for memory.
+
+Source: algorithms-2, section 1 (B3): the baseline to beat. It shares the
+demand and season models of the joint engine, and has no prices, no margin and
+no view of nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec.structs import replace
+
+from autoscaler.interfaces import WorkloadView
+from autoscaler.model.policy import GlobalConstraints, MpaSpec, SloClass
+from autoscaler.model.readings import Series, Signal, SignalKind
+from autoscaler.model.reasons import Code, Reason
+from autoscaler.model.recommendation import ContainerSize, Recommendation
+from autoscaler.model.resources import CPU, Resources
+from autoscaler.model.units import DAY
+from autoscaler.model.workload import Workload
+from autoscaler.recommend.demand import safe_utilisation
+from autoscaler.recommend.forecast import day_peaks
+from autoscaler.recommend.hpa import HpaMemory, HpaParams
+from autoscaler.recommend.hpa_metrics import metrics_of
+from autoscaler.recommend.joint import (
+    MOST_REPLICAS,
+    SLOWDOWN,
+    JointMemory,
+    JointParams,
+    bounds,
+    observed_work,
+    outlook,
+    pod_parallelism,
+    remember_work,
+)
+from autoscaler.recommend.joint_size import main_container
+from autoscaler.recommend.mpa import HpaVpaRecommender, MpaMemory, MpaParams
+from autoscaler.recommend.usage_history import VpaMemory
+from autoscaler.recommend.vertical import VpaParams
+from autoscaler.recommend.vpa import controlled_resources, fit_sizes
+
+LADDER = (100, 150, 250, 350, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000)
+"""Millicores that people ask for."""
+_LEAST_CORES = 0.02
+_LEAST_MILLICORES = 10
+_BOTH_SIDES = HpaVpaRecommender()
+
+
+class SeasonParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    The parameters of both sides, and how requests fit the objective: a pod is
+    filled to the share `fill` of its safe load, and at least
+    `replicas_at_peak` share the day's peak. CPU requests stay for
+    `dwell_seconds`; `level_seconds` of load tell today's level.
+    """
+
+    hpa: HpaParams = HpaParams()
+    vpa: VpaParams = VpaParams()
+    fill: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.9
+    replicas_at_peak: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
+    level_seconds: Annotated[float, msgspec.Meta(ge=60.0, le=DAY)] = 1800.0
+    dwell_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = DAY
+
+
+class SeasonMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The memories of both sides. `work` is (epoch seconds, cores) a minute,
+    oldest first; `sized_at` is when the CPU request last changed (0: never).
+    `parallelism` is the cores a pod could use by the request that was found
+    first: once that is changed it tells nothing any more.
+    """
+
+    hpa: HpaMemory = HpaMemory()
+    vpa: VpaMemory = VpaMemory()
+    work: tuple[tuple[float, float], ...] = ()
+    sized_at: float = 0.0
+    parallelism: float = 0.0
+
+
+class SeasonFloorRecommender:
+    """`hpa+vpa` with CPU requests that fit the objective, and replicas never below what the season brings next."""
+
+    name: ClassVar[str] = "hpa+season"
+    Params: ClassVar[type[msgspec.Struct]] = SeasonParams
+    Memory: ClassVar[type[msgspec.Struct]] = SeasonMemory
+
+    def signals(self, workload: Workload, spec: MpaSpec, params: SeasonParams) -> Sequence[Signal]:
+        own = (Signal(workload.key, kind) for kind in (SignalKind.CPU, SignalKind.READY, SignalKind.REQUESTS))
+        return tuple(dict.fromkeys((*_BOTH_SIDES.signals(workload, spec, _sides(params)), *own)))
+
+    def seed(self, history: Mapping[str, Mapping[SignalKind, Series]], params: SeasonParams) -> SeasonMemory:
+        """Return a memory of which the vertical side knows what one pod used before, by container."""
+        return SeasonMemory(vpa=_BOTH_SIDES.seed(history, _sides(params)).vpa)
+
+    def recommend(
+        self, view: WorkloadView, params: SeasonParams, memory: SeasonMemory
+    ) -> tuple[Recommendation, SeasonMemory]:
+        """
+        Return what HPA and VPA say, with the season as the HPA's minimum.
+
+        Raises:
+            ValueError: the memory is damaged.
+        """
+        memory = replace(memory, parallelism=memory.parallelism or pod_parallelism(view))
+        work = observed_work(view)
+        reading = JointParams(level_seconds=params.level_seconds)
+        seen = remember_work(view.now, reading, JointMemory(work=memory.work), work)
+        memory = replace(memory, work=seen.work)
+        request, memory = _cpu_request(view, params, memory, known=work is not None)
+        expected = outlook(view, reading, seen, work).expected(view.reaction_seconds)
+        floor = _floor(view, expected, pod_work(view, params, memory, coming=request))
+        advice, sides = _BOTH_SIDES.recommend(
+            replace(view, spec=_at_least(view, floor)), _sides(params), MpaMemory(hpa=memory.hpa, vpa=memory.vpa)
+        )
+        sizes, capped = fit_sizes(_with_cpu(advice.containers, view, request), view)
+        reasons = (*_why_floor(advice, view, floor, expected), *advice.reasons, *_why_cpu(view, request), *capped)
+        return (
+            replace(advice, engine=self.name, containers=sizes, reasons=reasons),
+            replace(memory, hpa=sides.hpa, vpa=sides.vpa),
+        )
+
+
+def cpu_target(spec: MpaSpec) -> float | None:
+    """Return the share of the CPU requests that the HPA holds use at, None where it scales on something else."""
+    for metric in metrics_of(spec):
+        resource = metric.resource or metric.container_resource
+        if resource is not None and resource.name == CPU and resource.target.average_utilization:
+            return resource.target.average_utilization / 100
+    return None
+
+
+def safe_cores(view: WorkloadView, memory: SeasonMemory) -> float:
+    """Return the cores that one pod can use while it still meets its objective."""
+    slo = view.spec.goals.slo
+    is_declared = view.workload.parallelism > 0 or (slo is not None and slo.parallelism is not None)
+    parallelism = pod_parallelism(view) if is_declared or not memory.parallelism > 0 else memory.parallelism
+    slowdown = SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]
+    return safe_utilisation(round(parallelism, 3), slowdown) * parallelism
+
+
+def matched_request(safe: float, peak: float, target: float, params: SeasonParams) -> int:
+    """
+    Return the millicores of the ladder at which an HPA with *target* (a share)
+    neither fills a pod over its *safe* cores nor serves the *peak* (cores) with too few.
+
+    >>> matched_request(1.6, 12.0, 0.8, SeasonParams())
+    1500
+    """
+    cores = min(params.fill * safe, peak / params.replicas_at_peak) / target
+    return max((step for step in LADDER if step <= cores * 1000 + 1e-6), default=LADDER[0])
+
+
+def pod_work(view: WorkloadView, params: SeasonParams, memory: SeasonMemory, *, coming: int | None) -> float:
+    """
+    Return the cores of work at which the HPA holds one pod, at least 0.02.
+
+    While requests change to *coming* (millicores of the pod) the smaller counts.
+    """
+    request = sum(container.requests.cpu for container in view.workload.template.containers)
+    request = request if coming is None else min(request or coming, coming)
+    cores, target = params.fill * safe_cores(view, memory), cpu_target(view.spec)
+    if target is not None and request > 0:
+        cores = min(cores, target * request / 1000)
+    idle = view.model.demand.idle_cores if view.model else 0.0
+    return max(cores - idle, _LEAST_CORES)
+
+
+def _sides(params: SeasonParams) -> MpaParams:
+    return MpaParams(hpa=params.hpa, vpa=params.vpa)
+
+
+def _cpu_request(
+    view: WorkloadView, params: SeasonParams, memory: SeasonMemory, *, known: bool
+) -> tuple[int | None, SeasonMemory]:
+    """Return the millicores that a whole pod should ask for, None to leave requests alone."""
+    target = cpu_target(view.spec)
+    if target is None or view.model is None or not known or CPU not in controlled_resources(view.spec):
+        return None, memory
+    peak = float(day_peaks(view.model.season, 1)[0])
+    now = sum(container.requests.cpu for container in view.workload.template.containers)
+    # What is being changed is said again until all pods have it.
+    settled = not memory.sized_at or view.now - memory.sized_at >= params.dwell_seconds
+    if not settled or not 0 < peak < math.inf:
+        return now or None, memory
+    wanted = matched_request(safe_cores(view, memory), peak, target, params)
+    return wanted, replace(memory, sized_at=view.now) if wanted != now else memory
+
+
+def _with_cpu(sizes: Sequence[ContainerSize], view: WorkloadView, request: int | None) -> list[ContainerSize]:
+    """Give the main container what is left of the pod's *request* by its others."""
+    main = main_container(view)
+    if request is None or main is None:
+        return list(sizes)
+    others = sum(one.requests.cpu for one in view.workload.template.containers if one is not main)
+    cpu = {CPU: max(request - others, _LEAST_MILLICORES)}
+    size = next(
+        (one for one in sizes if one.container == main.name), ContainerSize(container=main.name, target=Resources())
+    )
+    both = replace(
+        size,
+        target=size.target.with_(**cpu),
+        lower=size.lower.with_(**cpu),
+        upper=size.upper.with_(**cpu),
+        uncapped=size.uncapped.with_(**cpu),
+    )
+    return [*(one for one in sizes if one.container != main.name), both]
+
+
+def _floor(view: WorkloadView, expected: float, cores: float) -> int:
+    if view.workload.replicas <= 0:
+        return 0
+    return min(math.ceil(expected / cores - 1e-9), MOST_REPLICAS)
+
+
+def _at_least(view: WorkloadView, floor: int) -> MpaSpec:
+    """Return the spec with *floor* as its minimum, within its maximum."""
+    low, high = bounds(view)
+    constraints = view.spec.constraints
+    if floor <= low:
+        return view.spec
+    limits = replace(constraints.global_ or GlobalConstraints(), min_replicas=min(floor, high))
+    return replace(view.spec, constraints=replace(constraints, global_=limits))
+
+
+def _why_floor(advice: Recommendation, view: WorkloadView, floor: int, expected: float) -> tuple[Reason, ...]:
+    if floor <= bounds(view)[0] or advice.replicas is None or advice.replicas > floor:
+        return ()
+    message = f"the season brings {expected:.2f} cores of work within {view.reaction_seconds:.0f} s: at least {floor}"
+    return (Reason(Code.FORECAST_RISE, message),)
+
+
+def _why_cpu(view: WorkloadView, request: int | None) -> tuple[Reason, ...]:
+    now = sum(container.requests.cpu for container in view.workload.template.containers)
+    if request is None or request == now:
+        return ()
+    code = Code.USAGE_ABOVE_REQUEST if request > now else Code.USAGE_BELOW_REQUEST
+    return (Reason(code, f"{request}m a pod fits the objective and the day's peak, {now}m is asked for"),)
