@@ -98,13 +98,12 @@ class Round:
 
         The node is closed either way; on failure its pods stay.
         """
-        moves = self._evacuate(name)
-        stranded = next((move for move in moves if move.stranded), None)
-        if stranded is None:
+        moves = self._evacuate(name, whole=True)
+        if not moves or not moves[-1].stranded:
             self._receiving.update(row for move in moves for row, _ in move.placed)
             return None
         self._undo(moves)
-        shape = stranded.shape
+        stranded, shape = moves[-1], moves[-1].shape
         return Reason(
             Code.NODE_IN_USE,
             f"{stranded.stranded} of its pods fit nowhere else, such as one of {shape.namespace}",
@@ -227,8 +226,12 @@ class Round:
         self._take(name)
         return Removal(nodes=(name,), code=code, pods=pods, usd_per_hour=-self._price(name), net_usd=net)
 
-    def _evacuate(self, name: str) -> list[_Move]:
-        """Close a node and place all on it that must move, and its ghosts, on others: the largest first."""
+    def _evacuate(self, name: str, *, whole: bool = False) -> list[_Move]:
+        """
+        Close a node and place all on it that must move, and its ghosts, on others: the largest first.
+
+        With *whole* it stops at the first shape that fits nowhere, which is then the last move.
+        """
         simulation, row = self._simulation, self._simulation.row(name)
         counts: dict[PodShape, int] = {}
         for pod in self._moving(name):
@@ -238,11 +241,15 @@ class Round:
         simulation.close_node(row)
         for shape, pods in counts.items():
             simulation.remove_pod(shape, row, pods=pods)
-        moves = []
-        for shape, pods in sorted(counts.items(), key=lambda item: _size(item[0]), reverse=True):
+        moves: list[_Move] = []
+        waiting = sorted(counts.items(), key=lambda item: _size(item[0]), reverse=True)[::-1]
+        while waiting and not (whole and moves and moves[-1].stranded):
+            shape, pods = waiting.pop()
             # A volume may be bound to its zone: its pod is not taken to another one.
             within = simulation.same_domain(row, ZONE) if shape.claims else None
             moves.append(_Move(shape, row, pods, tuple(simulation.fill(shape, pods, within=within))))
+        for shape, pods in waiting:
+            simulation.add_pod(shape, row, pods=pods)
         return moves
 
     def _undo(self, moves: Sequence[_Move]) -> None:

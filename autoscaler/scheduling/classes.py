@@ -10,9 +10,10 @@ simulation share it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from autoscaler.model.placement import Effect, PodTerm, PreferredPodTerm, Taint, TopologySpread
-from autoscaler.model.pod import Pod, PodShape
+from autoscaler.model.pod import Phase, Pod, PodShape
 from autoscaler.model.resources import CPU, EPHEMERAL, MEMORY, PODS, Resources
 from autoscaler.model.workload import Namespace
 from autoscaler.scheduling.context import host_ports, ports_conflict
@@ -26,6 +27,7 @@ from autoscaler.scheduling.requirements import (
 )
 from autoscaler.scheduling.topology import HARD, SOFT, constraints_of, counts_for, spread_selector
 
+_SUCCEEDED, _FAILED = Phase.SUCCEEDED, Phase.FAILED
 PODS_COLUMN, CPU_COLUMN, MEMORY_COLUMN = 0, 1, 2
 MAX_AMOUNT = 1 << 53
 """Larger amounts of a node are cut to this, larger requests to one more, which fits nowhere."""
@@ -74,6 +76,36 @@ class SpreadTest:
         )
 
 
+class ShapeRules:
+    """What placement reads of a shape alone, the same in every book; `rules_of` works it out once."""
+
+    __slots__ = (
+        "affinity_keys", "demand", "hard", "ports", "scored", "signature", "sizes", "soft", "streams",
+        "tolerates_cordon",
+    )  # fmt: skip
+
+    def __init__(self, shape: PodShape) -> None:
+        affinity, scored = shape.affinity, scoring_requests(shape)
+        self.demand = effective_requests(shape)
+        self.sizes = (cut(self.demand.cpu), cut(self.demand.memory))
+        self.scored = (cut(scored.cpu), cut(scored.memory))
+        self.tolerates_cordon = untolerated_taint(shape, (CORDON,)) is None
+        self.signature = (
+            shape.node_selector, affinity.node_required, affinity.node_preferred, shape.tolerations, shape.node_name
+        )  # fmt: skip
+        self.hard = _tests(constraints_of(shape, HARD), shape)
+        self.soft = _tests(constraints_of(shape, SOFT), shape)
+        self.affinity_keys = tuple(dict.fromkeys(term.topology_key for term in affinity.pod_required))
+        self.ports = _port_tally(shape)
+        self.streams = _streams(shape)
+
+
+@lru_cache(maxsize=1 << 15)
+def rules_of(shape: PodShape) -> ShapeRules:
+    """Return the rules of a shape; each decision makes a book of its own, mostly of the same shapes."""
+    return ShapeRules(shape)
+
+
 class PodClass:
     """
     One class with all that placement reads of it, worked out once.
@@ -92,28 +124,20 @@ class PodClass:
     )  # fmt: skip
 
     def __init__(self, shape: PodShape, *, terminating: bool, index: int, book: ClassBook) -> None:
+        rules, affinity = rules_of(shape), shape.affinity
         self.shape, self.terminating, self.index = shape, terminating, index
-        demand = effective_requests(shape)
-        self.takes = book.amounts(demand, pods=1)
-        self.asks = tuple((column, min(amount, MAX_AMOUNT + 1)) for column, amount in self.takes if amount > 0)
-        scored = scoring_requests(shape)
-        self.scored = (cut(scored.cpu), cut(scored.memory))
-        self.sizes = (cut(demand.cpu), cut(demand.memory))
-        self.tolerates_cordon = untolerated_taint(shape, (CORDON,)) is None
-        affinity = shape.affinity
-        self.signature = (
-            shape.node_selector, affinity.node_required, affinity.node_preferred, shape.tolerations, shape.node_name
-        )  # fmt: skip
-        self.hard = tuple(SpreadTest(constraint, shape) for constraint in constraints_of(shape, HARD))
+        self.takes = book.amounts(rules.demand, pods=1)
+        self.asks = tuple([(column, min(amount, MAX_AMOUNT + 1)) for column, amount in self.takes if amount > 0])
+        self.sizes, self.scored, self.signature = rules.sizes, rules.scored, rules.signature
+        self.tolerates_cordon, self.affinity_keys = rules.tolerates_cordon, rules.affinity_keys
+        self.hard, self.ports = rules.hard, rules.ports
         self.soft_is_default = not shape.spread
-        soft = book.default_spread(shape) if self.soft_is_default else constraints_of(shape, SOFT)
-        self.soft = tuple(SpreadTest(constraint, shape) for constraint in soft)
-        self.affinity_keys = tuple(dict.fromkeys(term.topology_key for term in affinity.pod_required))
+        self.soft = _tests(book.default_spread(shape), shape) if self.soft_is_default else rules.soft
         self.affinity = _affinity_tally(shape, book.namespaces) if affinity.pod_required else None
         self.first = matches_all_terms(affinity.pod_required, shape, shape, book.namespaces)
-        self.anti = _anti_tallies(shape, book.namespaces)
-        self.wishes = _wish_tallies(shape, book.namespaces)
-        self.ports = _port_tally(shape)
+        self.anti = _anti_tallies(shape, book.namespaces) if affinity.pod_anti_required else {}
+        wishes = affinity.pod_preferred or affinity.pod_anti_preferred
+        self.wishes = _wish_tallies(shape, book.namespaces) if wishes else {}
         self.independent = not (self.hard or self.affinity or self.anti or self.ports)
         self.plain = self.independent and not (self.soft or self.wishes)
 
@@ -129,6 +153,7 @@ class ClassBook:
         self.streams: dict[tuple[str, ...], list[PodClass]] = {}
         self.anti_keys: list[str] = []
         self.wish_keys: list[str] = []
+        self._keys = {"anti": self.anti_keys, "wish": self.wish_keys}
         self._amounts: dict[tuple[Resources, int], tuple[tuple[int, int], ...]] = {}
         self._by_shape: tuple[dict[PodShape, PodClass], dict[PodShape, PodClass]] = ({}, {})
         self._repelling: dict[tuple[int, str], TallySpec] = {}
@@ -145,18 +170,23 @@ class ClassBook:
             self._file(found)
         return found
 
-    def indexes(self, pods: Iterable[Pod]) -> list[int]:
-        """Return the class index of each pod."""
+    def placed(self, pods: Iterable[Pod], rows: Mapping[str, int]) -> tuple[list[int], list[int]]:
+        """Return class index and row of each pod that counts: it has not ended and its node has a row in *rows*."""
         # By identity first: siblings share their shape object, and 150,000 equal hashes cost more than that.
         seen: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        found = []
+        kinds: list[int] = []
+        at: list[int] = []
         for pod in pods:
+            row, phase = rows.get(pod.node), pod.phase
+            if row is None or phase is _SUCCEEDED or phase is _FAILED:
+                continue
             terminating, shape = pod.deleted_at is not None, pod.shape
             index = seen[terminating].get(id(shape))
             if index is None:
                 index = seen[terminating][id(shape)] = self.of(shape, terminating=terminating).index
-            found.append(index)
-        return found
+            kinds.append(index)
+            at.append(row)
+        return kinds, at
 
     def amounts(self, resources: Resources, *, pods: int) -> tuple[tuple[int, int], ...]:
         """Return amounts by column, *pods* pod slots added, in int64's safe range."""
@@ -208,24 +238,29 @@ class ClassBook:
         return self._wanting[place]
 
     def _file(self, pod_class: PodClass) -> None:
-        shape = pod_class.shape
-        streams = {("all",), ("ns", shape.namespace)}
-        streams |= {("port", protocol, str(port)) for _, protocol, port in host_ports(shape)}
-        for term in shape.affinity.pod_anti_required:
-            streams.add(("anti", term.topology_key, _reach(term, shape)))
-            if term.topology_key not in self.anti_keys:
-                self.anti_keys.append(term.topology_key)
-        for term, _ in _wanted(shape):
-            streams.add(("wish", term.topology_key, _reach(term, shape)))
-            if term.topology_key not in self.wish_keys:
-                self.wish_keys.append(term.topology_key)
-        for stream in streams:
+        for stream in rules_of(pod_class.shape).streams:
             self.streams.setdefault(stream, []).append(pod_class)
+            keys = self._keys.get(stream[0])
+            if keys is not None and stream[1] not in keys:
+                keys.append(stream[1])
 
 
 def cut(amount: int) -> int:
     """Return an amount within what sums in int64 can bear."""
     return max(-MAX_AMOUNT, min(MAX_AMOUNT + 1, amount))
+
+
+def _tests(constraints: Iterable[TopologySpread], shape: PodShape) -> tuple[SpreadTest, ...]:
+    return tuple([SpreadTest(constraint, shape) for constraint in constraints])
+
+
+def _streams(shape: PodShape) -> tuple[tuple[str, ...], ...]:
+    """Return the lists of classes that one of this shape belongs in."""
+    found: dict[tuple[str, ...], None] = {("all",): None, ("ns", shape.namespace): None}
+    found.update((("port", protocol, str(port)), None) for _, protocol, port in host_ports(shape))
+    found.update((("anti", term.topology_key, _reach(term, shape)), None) for term in shape.affinity.pod_anti_required)
+    found.update((("wish", term.topology_key, _reach(term, shape)), None) for term, _ in _wanted(shape))
+    return tuple(found)
 
 
 def _reach(term: PodTerm, owner: PodShape) -> str:

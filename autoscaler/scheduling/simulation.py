@@ -77,14 +77,14 @@ class Simulation:
             row = columns.add(node.name, label_map(node.labels), node.taints, allocatable=node.allocatable)
             columns.open[row] = not node.unschedulable
         rows = {name: row for row, name in enumerate(columns.names)}
-        counted = [pod for pod in pods if pod.node in rows and not (pod.phase is _SUCCEEDED or pod.phase is _FAILED)]
-        kinds = np.array(book.indexes(counted), np.intp)
-        at = np.array([rows[pod.node] for pod in counted], np.intp)
+        pods = tuple(pods)
+        placed = book.placed(pods, rows)
+        kinds, at = np.array(placed[0], np.intp), np.array(placed[1], np.intp)
         columns.take_all(book.classes, kinds, at)
         simulation = cls(book, columns, Residents(book, kinds, at))
         simulation._rows = rows
-        for pod in counted:
-            if pod.resize is not None:
+        for pod in pods:
+            if pod.resize is not None and pod.node in rows and not (pod.phase is _SUCCEEDED or pod.phase is _FAILED):
                 pod_class = book.of(pod.shape, terminating=pod.deleted_at is not None)
                 simulation._use(pod_class, rows[pod.node], pods=-1)
                 simulation._use_amounts(placed_requests(pod), nonzero_requests(pod), rows[pod.node], pods=1)
@@ -325,14 +325,13 @@ class Simulation:
         """Fill nodes up one after the other: siblings bear on one another through resources alone."""
         if count <= 0:
             return []
-        rows = self._feasible_rows(pod_class, within)[:count]
-        free = self._nodes.free
-        columns = [column for column, _ in pod_class.asks]
-        asks = np.array([ask for _, ask in pod_class.asks], np.int64)[:, None]
-        room = (free[columns][:, rows] // asks).min(axis=0)
-        before = np.minimum(np.cumsum(np.minimum(room, count)) - np.minimum(room, count), count)
-        pods = np.minimum(room, count - before)
-        placed = [(row, put) for row, put in zip(rows.tolist(), pods.tolist(), strict=True) if put]
+        free, placed, left = self._nodes.free, [], count
+        for row in self._feasible_rows(pod_class, within)[:count].tolist():
+            room = min([int(free[column, row]) // ask for column, ask in pod_class.asks], default=left)
+            placed.append((row, min(room, left)))
+            left -= room
+            if left <= 0:
+                break
         self._settle(pod_class, dict(placed))
         return placed
 
