@@ -1,10 +1,23 @@
-"""Prints the pass and fail counts of every vector set at the end of the run."""
+"""Prints the pass and fail counts of every vector set at the end of the run, also when workers ran the tests."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.golden.vectors import RESULTS, folder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["golden"] = RESULTS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    RESULTS.update(getattr(node, "workeroutput", {}).get("golden", {}))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
