@@ -66,8 +66,9 @@ def plan_nodes(
     ghosts = _ghosts(index, parts, advice, rules)
     rest = _place(simulation, pending)
     # Ghosts take their room on a copy: what is given up later is judged with all of them placed anew.
-    missing = _place(simulation.fork(), ghosts) if ghosts else []
-    bought = _buy(index, rules, [*rest, *missing], simulation)
+    haunted = simulation.fork() if ghosts else simulation
+    missing = _place(haunted, ghosts)
+    bought = _buy(index, rules, [*rest, *missing], haunted)
     growth = {size.group: size.size for size in bought.sizes}
     removed = _give_back(
         index, _removal_rules(rules, advice), state, simulation, ghosts=ghosts, room=room, sizes=growth
