@@ -168,7 +168,7 @@ def pod_work(view: WorkloadView, params: SeasonParams, memory: SeasonMemory, *, 
     if target is not None and request > 0:
         cores = min(cores, target * request / 1000)
     idle = view.model.demand.idle_cores if view.model else 0.0
-    return max(cores - idle, _LEAST_CORES)
+    return max(cores - idle if 0 <= idle < math.inf else cores, _LEAST_CORES)
 
 
 def _sides(params: SeasonParams) -> MpaParams:
@@ -213,7 +213,7 @@ def _with_cpu(sizes: Sequence[ContainerSize], view: WorkloadView, request: int |
 
 
 def _floor(view: WorkloadView, expected: float, cores: float) -> int:
-    if view.workload.replicas <= 0:
+    if view.workload.replicas <= 0 or not 0 < expected < math.inf:
         return 0
     return min(math.ceil(expected / cores - 1e-9), MOST_REPLICAS)
 
