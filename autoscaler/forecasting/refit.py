@@ -7,7 +7,6 @@ goes into the next snapshots as values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -15,7 +14,7 @@ import numpy as np
 
 from autoscaler.interfaces import MetricsSource
 from autoscaler.model.node import NodeGroup
-from autoscaler.model.policy import Policies, SloClass
+from autoscaler.model.policy import MpaSpec, Policies, SloClass
 from autoscaler.model.readings import Series, Signal, SignalKind
 from autoscaler.model.resources import CPU
 from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
@@ -25,7 +24,6 @@ from autoscaler.planning.effective import Effective, effective_policies
 from autoscaler.planning.shapes import Sizing, choose_shapes
 from autoscaler.recommend.forecast import day_peaks
 from autoscaler.recommend.joint import SLOWDOWN, JointParams, declared_parallelism
-from autoscaler.recommend.joint_size import full_memory
 from autoscaler.recommend.learn import History, learn
 
 HISTORY_DAYS = 14.0
@@ -85,30 +83,32 @@ def _sizings(
     sizings = []
     for workload in workloads:
         model = models.get(workload.key)
-        shaped = governed[workload.key].engine in SHAPING_ENGINES
-        if model is None or not shaped or not model.season.history_max > 0:
+        effective = governed[workload.key]
+        if model is None or effective.engine not in SHAPING_ENGINES or not model.season.history_max > 0:
             continue
-        sizings.append(_sizing(workload, governed[workload.key], model, parts))
+        try:
+            params = msgspec.convert(effective.spec.policy.params, JointParams)
+        except msgspec.ValidationError:
+            # The decision holds this workload and says why.
+            continue
+        sizings.append(_sizing(workload, effective.spec, model, params, parts=parts))
     return sizings
 
 
-def _sizing(workload: Workload, effective: Effective, model: WorkloadModel, parts: int) -> Sizing:
-    spec = effective.spec
-    params = msgspec.convert(spec.policy.params, JointParams) if spec.policy.params else JointParams()
+def _sizing(workload: Workload, spec: MpaSpec, model: WorkloadModel, params: JointParams, *, parts: int) -> Sizing:
     limits = spec.constraints.global_
     template = workload.template
     controlled = spec.constraints.container_controlled_resources
     asked = sum(container.requests.cpu for container in template.containers)
-    memory = full_memory(model.demand, model.demand.parallelism) or sum(c.requests.memory for c in template.containers)
     slo = spec.goals.slo
     return Sizing(
         workload=workload.key,
         peaks=tuple(float(peak) for peak in day_peaks(model.season, parts)),
         parallelism=model.demand.parallelism,
         slowdown=SLOWDOWN[slo.class_ if slo else SloClass.STANDARD],
-        idle_cores=model.demand.idle_cores,
-        memory=math.ceil(memory),
+        demand=model.demand,
         cpu=asked,
+        memory=sum(c.requests.memory for c in template.containers),
         low=limits.min_replicas if limits and limits.min_replicas is not None else 1,
         high=limits.max_replicas if limits and limits.max_replicas is not None else 2_147_483_647,
         utilisation=params.utilisation,

@@ -22,7 +22,7 @@ class SignalKind(enum.StrEnum):
     POD_MEMORY = "PodMemory"
     """Per pod and container: working set bytes. Reading: PodSamples."""
     CPU = "Cpu"
-    """Cores used by all pods of the workload together."""
+    """Cores used by all Ready pods of the workload together: what a start-up burns is not demand."""
     MEMORY_PEAK = "MemoryPeak"
     """Largest working set of any pod, bytes, over the scrape window."""
     READY = "Ready"

@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from autoscaler.model.node import NodeGroup
 from autoscaler.model.resources import PODS
-from autoscaler.model.snapshot import Prices, ShapeOption
+from autoscaler.model.snapshot import DemandModel, Prices, ShapeOption
 from autoscaler.model.units import GIB
 from autoscaler.recommend.demand import Floats, safe_utilisation
+from autoscaler.recommend.joint_size import requested_memory
 
 LADDER = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Cores; a step is about 40 %, which gives hysteresis and few classes."""
@@ -29,22 +30,24 @@ _FILL = 0.93
 _ADOPT_BELOW = 0.92
 """A shape is adopted when it costs less than this share of the present one."""
 _POD_START_USD = 0.002
+_ALONE_SHARE = 0.5
+"""Weight of what a pod costs when only its like are on a node, beside the duals, when shapes are compared."""
 
 
 class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     """
     One workload as the programme sees it. `peaks` are cores of work in equal
-    parts of the day; `memory` bytes a pod; `cpu` the present request in
-    millicores; `fixed` keeps that request and only adds to the load.
+    parts of the day; `cpu` is the present request in millicores; `fixed` keeps that request and only adds to the load.
     """
 
     workload: str
     peaks: tuple[float, ...]
     parallelism: float
     slowdown: float
-    idle_cores: float
-    memory: int
+    demand: DemandModel
     cpu: int
+    memory: int = 0
+    """Bytes a pod asks for now, where nothing was learned of its memory."""
     low: int = 1
     high: int = 2_147_483_647
     utilisation: float = 0.9
@@ -80,14 +83,25 @@ def choose_shapes(sizings: Sequence[Sizing], groups: Sequence[NodeGroup]) -> Sha
     duals = _solve(options, machines, workloads=len(sizings), parts=parts)
     if duals is None:
         return Shapes()
-    costs = np.array([_cost(option, duals) for option in options])
+    costs = np.array([_cost(option, duals, machines) for option in options])
     return Shapes(chosen=_choices(sizings, options, costs), prices=_prices(duals))
+
+
+def cores_at(sizing: Sizing, cpu: int) -> float:
+    """Return the cores of work to plan for a pod of *cpu* millicores."""
+    safe = safe_utilisation(round(sizing.parallelism, 3), sizing.slowdown) * sizing.parallelism
+    return min(sizing.utilisation * safe, sizing.fill * cpu / 1000) - sizing.demand.idle_cores
+
+
+def memory_of(sizing: Sizing, cpu: int) -> int:
+    """Return the bytes that a pod of *cpu* millicores asks for."""
+    learned = requested_memory(sizing.demand, max(cores_at(sizing, cpu), 0.0), sizing.parallelism)
+    return math.ceil(learned) if learned > 0 else sizing.memory
 
 
 def pods_for(sizing: Sizing, cpu: int) -> tuple[int, ...]:
     """Return how many pods of *cpu* millicores each part of the day needs; empty where it cannot be done."""
-    safe = safe_utilisation(round(sizing.parallelism, 3), sizing.slowdown) * sizing.parallelism
-    usable = min(sizing.utilisation * safe, sizing.fill * cpu / 1000) - sizing.idle_cores
+    usable = cores_at(sizing, cpu)
     if usable <= 0.02:
         return ()
     pods = tuple(min(max(sizing.low, math.ceil(peak / usable - 1e-9)), 10**6) for peak in sizing.peaks)
@@ -105,7 +119,7 @@ def _options(owner: int, sizing: Sizing) -> list[_Option]:
             # What is there must stay representable, however poor.
             pods = tuple(min(max(sizing.low, 1), sizing.high) for _ in sizing.peaks)
         if pods:
-            found.append(_Option(owner=owner, cpu=cpu, memory=sizing.memory, pods=pods))
+            found.append(_Option(owner=owner, cpu=cpu, memory=memory_of(sizing, cpu), pods=pods))
     return found
 
 
@@ -183,12 +197,22 @@ def _add_columns(solver: Any, *, cost: Floats, index: npt.NDArray[np.int32], val
     solver.addCols(count, cost, np.zeros(count), infinite, count * width, starts, index.ravel(), values.ravel())
 
 
-def _cost(option: _Option, duals: Floats) -> float:
-    """Return USD an hour of serving the day with an option, at the prices of each part."""
+def _cost(option: _Option, duals: Floats, machines: Floats) -> float:
+    """
+    Return USD an hour of serving the day with an option.
+
+    Half at the prices of each part of the day, half as if each pod had only its
+    like for company: duals sit on kinks (memory is often free at the margin)
+    and know no remainders, which a small cluster cannot fill.
+    """
     pods = np.array(option.pods, dtype=np.float64)
-    each = duals @ np.array([option.cpu / 1000, option.memory / GIB, 1.0])
+    size = np.array([option.cpu / 1000, option.memory / GIB, 1.0])
+    fluid = float(np.mean(pods * (duals @ size)))
+    fitting = np.floor(machines[:, :3] / np.maximum(size, 1e-9)).min(axis=1)
+    each = np.where(fitting > 0, machines[:, 3] / np.maximum(fitting, 1.0), np.inf).min()
+    alone = float(np.mean(pods)) * float(each) if np.isfinite(each) else fluid
     churn = float(np.abs(pods - np.roll(pods, 1)).sum()) * _POD_START_USD / 24
-    return float(np.mean(pods * each)) + churn
+    return (1 - _ALONE_SHARE) * fluid + _ALONE_SHARE * alone + churn
 
 
 def _choices(
@@ -208,7 +232,7 @@ def _choices(
             best = present
         others = [entry for entry in ranked if entry[1] != best[1]]
         runner_up = f"{others[0][1]}m at {others[0][0] * 24:.2f} USD/day" if others else ""
-        shape = ShapeOption(cpu=best[1], memory=sizing.memory, usd_per_hour=best[0], runner_up=runner_up)
+        shape = ShapeOption(cpu=best[1], memory=memory_of(sizing, best[1]), usd_per_hour=best[0], runner_up=runner_up)
         chosen.append((sizing.workload, shape))
     return tuple(chosen)
 

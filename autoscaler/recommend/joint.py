@@ -28,6 +28,7 @@ from autoscaler.recommend.demand import safe_utilisation
 
 _NO_SEASON = SeasonalModel()
 SLOWDOWN = {SloClass.LATENCY_SENSITIVE: 3.0, SloClass.STANDARD: 4.0, SloClass.BATCH: 20.0}
+_WITHIN_PLAN = 1.03
 MOST_REPLICAS = 2_147_483_647
 
 
@@ -182,13 +183,17 @@ def pod_capacity(view: WorkloadView, params: JointParams, sizes: Sequence[Contai
     With *sizes* to come the smaller request counts: pods that shrink need
     company at once, pods that grow lose none before they have grown.
     """
-    parallelism = pod_parallelism(view)
-    slo = view.spec.goals.slo
-    safe = safe_utilisation(round(parallelism, 3), SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
     containers = view.workload.template.containers
     coming = {size.container: size.target for size in sizes}
     then = sum(coming.get(c.name, NOTHING).get(CPU, c.requests.cpu) for c in containers)
-    request = min(then, sum(c.requests.cpu for c in containers)) / 1000
+    return capacity_at(view, params, min(then, sum(c.requests.cpu for c in containers)) / 1000)
+
+
+def capacity_at(view: WorkloadView, params: JointParams, request: float) -> float:
+    """Return the cores of work to plan for a pod that asks for *request* cores (0: it asks for none)."""
+    parallelism = pod_parallelism(view)
+    slo = view.spec.goals.slo
+    safe = safe_utilisation(round(parallelism, 3), SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
     usable = params.utilisation * safe
     if request > 0:
         usable = min(usable, params.fill * request)
@@ -348,7 +353,9 @@ def remember_work(now: float, params: JointParams, memory: JointMemory, work: fl
 def _correct_margin(view: WorkloadView, params: JointParams, memory: JointMemory) -> JointMemory:
     """
     One integrator a workload: widen the head-room while the objective is missed
-    more often than accepted, narrow it slowly else (algorithms-2, section 5).
+    more often than accepted although no pod had more work than planned, narrow
+    it slowly else (algorithms-2, section 5, with the condition of section 2 of
+    the first part).
     """
     slow = reading_of(view, SignalKind.SLOW_SHARE)
     margin = memory.margin
@@ -356,9 +363,21 @@ def _correct_margin(view: WorkloadView, params: JointParams, memory: JointMemory
         minutes = min(max(view.now - memory.updated_at, 0.0), 600.0) / 60
         target = view.spec.goals.slo.violations if view.spec.goals.slo else None
         accepted = target.number if target is not None else params.violations
-        missed = 1.0 if slow > params.slow_share else 0.0
+        missed = 1.0 if slow > params.slow_share and not _was_short(view, params) else 0.0
         margin = min(max(margin + 2 * params.margin_gain * (missed - accepted) * minutes, 0.0), params.margin_cap)
     return msgspec.structs.replace(memory, margin=margin, updated_at=view.now)
+
+
+def _was_short(view: WorkloadView, params: JointParams) -> bool:
+    """
+    Tell whether ready pods had more work than planned: then lag was at fault, not the plan.
+
+    More head-room at all times is a dear cure for spikes that nobody foresaw.
+    """
+    ready, work = reading_of(view, SignalKind.READY), observed_work(view)
+    if not ready or work is None:
+        return False
+    return work / ready > _WITHIN_PLAN * pod_capacity(view, params)
 
 
 def _hold(

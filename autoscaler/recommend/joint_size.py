@@ -1,9 +1,10 @@
 """
 Requests of the joint engine: CPU by the shape that the slow loop chose, memory
-for all the work a pod could do at once.
+for twice the planned load of a pod, with a limit for all it could do at once.
 
-Source: algorithms-2, section 3: sizing memory for full parallelism gave no
-kills for 1-4 % of cost; where that is not known, the peak seen plus 15 %.
+Source: algorithms-2, section 3 ("burstable": request at the planned load,
+limit at full parallelism, was cheapest at next to no kills); where the slope
+of memory is not known, the peak seen plus 15 %.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _OOM_RATIO, _OOM_BYTES = 1.2, 100 * MIB
 _FULL_MARGIN, _PEAK_MARGIN, _KEEP_ABOVE = 1.12, 1.15, 1.1
 _OOM_SMALL, _OFF = 0.25, "Off"
+_BURST = 2.0
+"""Memory is asked for this many times the planned load: a spike lands on the pods there are."""
 _UNBOUNDED, _UNCONSTRAINED = RequestBounds(), ContainerConstraints()
 _SHRINK_BAND = 1.25
 """Memory shrinks only when it is this much above what is needed: a change costs a restart or a resize."""
@@ -58,7 +61,8 @@ def size(
             target[CPU] = wanted
             reasons.append(why)
     if params.size_memory and MEMORY in controlled:
-        wanted, why = _memory_change(view, main, memory, may_shrink=settled)
+        planned = _planned_cores(view, params, main, target)
+        wanted, why = _memory_change(view, main, memory, planned=planned, may_shrink=settled)
         if why is not None:
             target[MEMORY] = wanted
             reasons.append(why)
@@ -80,12 +84,17 @@ def main_container(view: WorkloadView) -> Container | None:
     return max(containers, key=lambda c: (c.requests.cpu, c.requests.memory, c.name), default=None)
 
 
-def full_memory(demand: DemandModel, parallelism: float) -> float:
-    """Return the bytes a pod needs when it does all the work it can at once, by what was learned."""
+def memory_at(demand: DemandModel, cores: float) -> float:
+    """Return the bytes a pod needs when it does *cores* of work, by what was learned."""
     if demand.bytes_per_core <= 0:
         return demand.peak_bytes * _PEAK_MARGIN
-    full = (demand.base_bytes + demand.bytes_per_core * parallelism) * _FULL_MARGIN
-    return max(full, demand.peak_bytes * _KEEP_ABOVE)
+    needed = (demand.base_bytes + demand.bytes_per_core * cores) * _FULL_MARGIN
+    return max(needed, demand.peak_bytes * _KEEP_ABOVE)
+
+
+def requested_memory(demand: DemandModel, planned: float, parallelism: float) -> float:
+    """Return the bytes to ask for on a pod that is planned to do *planned* cores of work."""
+    return memory_at(demand, min(_BURST * planned, parallelism))
 
 
 def _cpu_change(view: WorkloadView, main: Container, *, may_shrink: bool) -> tuple[int, Reason | None]:
@@ -102,21 +111,29 @@ def _cpu_change(view: WorkloadView, main: Container, *, may_shrink: bool) -> tup
     return wanted, Reason(Code.SHAPE_CHEAPER, message)
 
 
+def _planned_cores(view: WorkloadView, params: JointParams, main: Container, target: dict[str, int]) -> float:
+    """Return the work planned for a pod with the CPU that it is to ask for."""
+    from autoscaler.recommend.joint import capacity_at
+
+    asked = sum(c.requests.cpu for c in view.workload.template.containers)
+    return capacity_at(view, params, (asked + target.get(CPU, main.requests.cpu) - main.requests.cpu) / 1000)
+
+
 def _memory_change(
-    view: WorkloadView, main: Container, memory: JointMemory, *, may_shrink: bool
+    view: WorkloadView, main: Container, memory: JointMemory, *, planned: float, may_shrink: bool
 ) -> tuple[int, Reason | None]:
     """Return the memory the main container should ask for and why; no reason means leave it."""
     from autoscaler.recommend.joint import pod_parallelism, reading_of
 
     demand, peak = (view.model.demand if view.model else None), reading_of(view, SignalKind.MEMORY_PEAK)
     others = sum(c.requests.memory for c in view.workload.template.containers if c is not main)
-    learned = full_memory(demand, pod_parallelism(view)) if demand is not None else 0.0
+    learned = requested_memory(demand, planned, pod_parallelism(view)) if demand is not None else 0.0
     if learned <= 0 and memory.memory_floor <= 0:
         return 0, None
     # What is learned and seen is of whole pods, the floor after a kill is the container's own.
     whole = min(max(learned, (peak or 0.0) * _KEEP_ABOVE), float(MAX_QUANTITY))
     needed, now = max(_rounded(whole) - others, memory.memory_floor, 16 * MIB), main.requests.memory
-    message = f"memory needs {format_bytes(needed)} at full load, {format_bytes(now)} is asked for"
+    message = f"memory needs {format_bytes(needed)} at twice the planned load, {format_bytes(now)} is asked for"
     if now < needed:
         code = Code.OOM_KILLED if memory.memory_floor >= needed else Code.USAGE_ABOVE_REQUEST
         return needed, Reason(code, message)
@@ -180,13 +197,28 @@ def _amount(name: str, quantity: Quantity | None) -> int:
 
 
 def _limits(view: WorkloadView, main: Container, target: Resources) -> Resources | None:
-    """Return what the limits become: as the policy says, but never below a request, which the API server refuses."""
+    """
+    Return what the limits become: as the policy says, but never below a
+    request, which the API server refuses, nor below memory at full load.
+    """
     chosen = limits_for(_constraints(view, main).limits, main.limits, main.requests, target)
     if chosen is not None:
         return Resources.of({**dict(main.limits.items()), **dict(chosen.items())})
-    raised = {n: max(limit, target.get(n)) for n, limit in main.limits.items() if target.has(n)}
+    raised = {n: max(limit, target.get(n)) for n, limit in main.limits.items()}
+    if main.limits.has(MEMORY):
+        raised[MEMORY] = max(raised[MEMORY], _full_load(view))
     changed = any(raised[n] != main.limits.get(n) for n in raised)
     return Resources.of({**dict(main.limits.items()), **raised}) if changed else None
+
+
+def _full_load(view: WorkloadView) -> int:
+    """Return the bytes at which a limit does not kill a pod at full load, as far as its node's size; 0 if unknown."""
+    from autoscaler.recommend.joint import pod_parallelism
+
+    if view.model is None or view.model.demand.bytes_per_core <= 0:
+        return 0
+    full = _rounded(min(memory_at(view.model.demand, pod_parallelism(view)), float(MAX_QUANTITY)))
+    return min(full, view.largest_node.memory or full)
 
 
 def _rounded(amount: float) -> int:

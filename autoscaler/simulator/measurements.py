@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CLEAN, OUTAGE, GAP, ZERO, NOT_A_NUMBER, NEGATIVE = range(6)
 KINDS = {"gaps": GAP, "zeros": ZERO, "nan": NOT_A_NUMBER, "negative": NEGATIVE}
-SERIES = ("load", "cores", "ready", "slow", "latency", "throttled", "peak_bytes")
+SERIES = ("load", "ready_cores", "ready", "slow", "latency", "throttled", "peak_bytes")
 
 
 class PodScrape(msgspec.Struct, frozen=True):

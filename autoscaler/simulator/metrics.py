@@ -45,7 +45,7 @@ STALE_SECONDS = 90.0
 _SINCE_COLUMNS = 2880
 
 _SERIES = {
-    SignalKind.CPU: "cores",
+    SignalKind.CPU: "ready_cores",
     SignalKind.MEMORY_PEAK: "peak_bytes",
     SignalKind.READY: "ready",
     SignalKind.REQUESTS: "load",
@@ -270,7 +270,7 @@ def _series_of(signal: Signal, service: Service) -> str | None:
     }
     if not exported.get(kind, True):
         return None
-    return {SignalKind.POD_CPU: "cores", SignalKind.POD_MEMORY: "peak_bytes"}.get(kind) or _SERIES[kind]
+    return {SignalKind.POD_CPU: "ready_cores", SignalKind.POD_MEMORY: "peak_bytes"}.get(kind) or _SERIES[kind]
 
 
 def _meant_by(query: str) -> SignalKind:

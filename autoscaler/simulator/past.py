@@ -58,7 +58,7 @@ def past_of(service: Service, spec: WorldSpec, steps: int, *, noise: Floats) -> 
     too_slow = wanted / service.parallelism > safe_utilisation(service.parallelism, service.slowdown)
     return {
         "load": load,
-        "cores": used * replicas * np.maximum(1 + _NOISE * noise, 0.0),
+        "ready_cores": used * replicas * np.maximum(1 + _NOISE * noise, 0.0),
         "ready": replicas,
         "slow": np.where((load > 0) & too_slow, 1.0, 0.0),
         "latency": np.where(load > 0, stretch * service.service_seconds, np.nan),

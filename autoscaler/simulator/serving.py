@@ -59,6 +59,7 @@ class ServiceStep(msgspec.Struct):
 
     load: Floats
     cores: Floats
+    ready_cores: Floats
     ready: Floats
     pods: Floats
     slow: Floats
@@ -178,6 +179,7 @@ def _summarise(world: World, rows: Rows, load: Floats, served: Served) -> Servic
     return ServiceStep(
         load=load,
         cores=add(served.used),
+        ready_cores=add(np.where(ready, served.used, 0.0)),
         ready=ready_pods,
         pods=np.array([world.pods.count(index) for index in range(count)], np.float64),
         slow=np.where(unserved, 1.0, np.minimum(add(rps * is_slow) / safe, 1.0)),

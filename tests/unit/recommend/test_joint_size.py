@@ -14,7 +14,7 @@ from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.units import GIB, MIB
 from autoscaler.recommend.joint import JointMemory
-from autoscaler.recommend.joint_size import full_memory, main_container
+from autoscaler.recommend.joint_size import memory_at, main_container
 from autoscaler.testing.builders import NOW
 from tests.unit.recommend.joint_views import GAP, LEARNED, SEEN, ask, later, model, readings, sidecar, spec, view
 
@@ -163,8 +163,8 @@ def test_limits_as_the_policy_has_them(policy: str, limits: dict[str, int]) -> N
 
 def test_memory_for_full_parallelism() -> None:
     slope = DemandModel(base_bytes=100.0, bytes_per_core=50.0, peak_bytes=120.0)
-    assert full_memory(slope, 2.0) == pytest.approx(200 * 1.12)
-    assert full_memory(LEARNED, 2.0) == pytest.approx(300 * MIB * 1.15)
+    assert memory_at(slope, 2.0) == pytest.approx(200 * 1.12)
+    assert memory_at(LEARNED, 2.0) == pytest.approx(300 * MIB * 1.15)
 
 
 def test_the_main_container_is_the_largest_then_by_name() -> None:
