@@ -21,7 +21,7 @@ from autoscaler.model.readings import Sample, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize, Recommendation
 from autoscaler.model.resources import CPU, NOTHING
-from autoscaler.model.snapshot import DemandModel, SeasonalModel
+from autoscaler.model.snapshot import DemandModel, SeasonalModel, WorkloadModel
 from autoscaler.model.workload import Workload
 from autoscaler.recommend import forecast, joint_size
 from autoscaler.recommend.demand import safe_utilisation
@@ -30,6 +30,7 @@ _NO_SEASON = SeasonalModel()
 SLOWDOWN = {SloClass.LATENCY_SENSITIVE: 3.0, SloClass.STANDARD: 4.0, SloClass.BATCH: 20.0}
 _WITHIN_PLAN = 1.03
 MOST_REPLICAS = 2_147_483_647
+_ABSURD = 1e18
 
 
 class JointParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +88,8 @@ class JointRecommender:
     def recommend(
         self, view: WorkloadView, params: JointParams, memory: JointMemory
     ) -> tuple[Recommendation, JointMemory]:
+        if view.model is not None and not is_sound(view.model):
+            view = msgspec.structs.replace(view, model=None)
         memory = _correct_margin(view, params, memory)
         work = observed_work(view)
         memory = remember_work(view.now, params, memory, work)
@@ -120,6 +123,20 @@ class JointRecommender:
             reasons=(why, *_margin(memory), *limited, *stabilized, *size_reasons),
         )
         return advice, memory
+
+
+def is_sound(model: WorkloadModel) -> bool:
+    """Tell whether a learned model holds finite numbers of at least 0 only; one from a damaged file may not."""
+    demand = model.demand
+    amounts = (
+        demand.cores_per_request,
+        demand.idle_cores,
+        demand.base_bytes,
+        demand.bytes_per_core,
+        demand.peak_bytes,
+        model.season.history_max,
+    )
+    return all(0 <= amount < _ABSURD for amount in amounts) and all(abs(row[2]) < 50 for row in model.season.quantiles)
 
 
 def lacks_requests(view: WorkloadView) -> bool:

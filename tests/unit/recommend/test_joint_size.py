@@ -14,7 +14,7 @@ from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.units import GIB, MIB
 from autoscaler.recommend.joint import JointMemory
-from autoscaler.recommend.joint_size import memory_at, main_container
+from autoscaler.recommend.joint_size import main_container, memory_at
 from autoscaler.testing.builders import NOW
 from tests.unit.recommend.joint_views import GAP, LEARNED, SEEN, ask, later, model, readings, sidecar, spec, view
 
@@ -173,7 +173,8 @@ def test_the_main_container_is_the_largest_then_by_name() -> None:
     assert found.name == "proxy"
 
 
-def test_absurd_models_break_nothing() -> None:
+def test_an_absurd_model_counts_as_none() -> None:
     absurd = DemandModel(base_bytes=1e300, bytes_per_core=1e300, peak_bytes=math.inf)
-    advice, _ = ask(view(model=model(demand=absurd)), JointMemory())
-    assert advice.containers[0].target.memory == 64 * GIB
+    advice, _ = ask(view(model=model(demand=absurd, cpu=50)), JointMemory())
+    assert advice.containers == ()
+    assert advice.replicas == 2
