@@ -21,7 +21,8 @@ from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.units import HOUR
 from autoscaler.planning.blockers import Headroom, must_move, node_blocker
 from autoscaler.planning.node_worth import balanced_score, disruption_cost
-from autoscaler.planning.removals import Buy, Demand, Growth, Removal, RemovalRules
+from autoscaler.planning.price_floor import PriceFloor
+from autoscaler.planning.removals import Buy, Demand, Removal, RemovalRules
 from autoscaler.scheduling.requests import effective_requests
 from autoscaler.scheduling.simulation import Simulation
 from autoscaler.scheduling.topology import ZONE
@@ -91,6 +92,7 @@ class Round:
         self._receiving: set[int] = set()
         self._notes: dict[str, Note] = {}
         self._total: tuple[float, float] | None = None
+        self._floor: PriceFloor | None = None
 
     def fits_elsewhere(self, name: str) -> Reason | None:
         """
@@ -147,7 +149,8 @@ class Round:
         """
         Return the best replacement of the first k of *names* by cheaper nodes, None if none pays.
 
-        Nodes that are blocked are passed over. Leaves the simulation as it was.
+        *buy* sells nodes of the tenants' groups, at list prices or above. Nodes
+        that are blocked are passed over. Leaves the simulation as it was.
         """
         simulation = self._simulation
         taken: list[str] = []
@@ -167,7 +170,7 @@ class Round:
                 if move.stranded:
                     rest[move.shape] = rest.get(move.shape, 0) + move.stranded
             if len(taken) in _PREFIXES or len(taken) == most:
-                best = self._better(best, taken, buy(tuple(rest.items())) if rest else ((), 0.0))
+                best = self._better(best, taken, tuple(rest.items()), buy)
         self._undo(moves)
         for name in taken:
             simulation.open_node(simulation.row(name))
@@ -286,19 +289,33 @@ class Round:
             )
         return self._total
 
-    def _better(self, best: Removal | None, names: Sequence[str], offer: tuple[Growth, float] | None) -> Removal | None:
-        """Return the better of *best* and replacing *names* by what is offered."""
+    def _better(self, best: Removal | None, names: Sequence[str], rest: Demand, buy: Buy) -> Removal | None:
+        """Return the better of *best* and replacing *names* by what *buy* sells for *rest*."""
+        pods = sum(len(self._moving(name)) for name in names)
+        removed, enough = sum(map(self._price, names)), best.net_usd if best else 0.0
+        # Most often even the least that it could cost is too much: that is quick to see.
+        if self._net(removed, self._least(rest), pods=pods) <= enough:
+            return best
+        offer = buy(rest) if rest else ((), 0.0)
         if offer is None:
             return best
         growth, bought = offer
-        pods = sum(len(self._moving(name)) for name in names)
-        saving = sum(map(self._price, names)) - bought
-        net = saving * self._hours - self._rules.min_savings_per_eviction * pods - bought * self._boot / HOUR * 2
-        if net <= (best.net_usd if best else 0.0) or not self._pays(tuple(names), saving, net=net):
+        saving, net = removed - bought, self._net(removed, bought, pods=pods)
+        if net <= enough or not self._pays(tuple(names), saving, net=net):
             return best
         return Removal(
             nodes=tuple(names), code=Code.CHEAPER_REPACK, pods=pods, growth=growth, usd_per_hour=-saving, net_usd=net
         )
+
+    def _net(self, removed: float, bought: float, *, pods: int) -> float:
+        """Return what is gained over the hold time when nodes give way to bought ones (prices in USD an hour)."""
+        moves = self._rules.min_savings_per_eviction * pods
+        return (removed - bought) * self._hours - moves - bought * self._boot / HOUR * 2
+
+    def _least(self, rest: Demand) -> float:
+        if self._floor is None:
+            self._floor = PriceFloor(self._tenants.groups.values())
+        return self._floor.of(rest)
 
 
 def _size(shape: PodShape) -> tuple[int, int]:
