@@ -50,7 +50,7 @@ def size(
     main = main_container(view)
     if main is None or _constraints(view, main).mode == _OFF:
         return (), memory, (), False
-    memory, killed = _note_kills(view, main, memory)
+    memory, killed = note_kills(view, main, memory)
     controlled = view.spec.constraints.container_controlled_resources or (CPU, MEMORY)
     target: dict[str, int] = {}
     reasons: list[Reason] = []
@@ -142,7 +142,7 @@ def _memory_change(
     return 0, None
 
 
-def _note_kills(view: WorkloadView, main: Container, memory: JointMemory) -> tuple[JointMemory, bool]:
+def note_kills(view: WorkloadView, main: Container, memory: JointMemory) -> tuple[JointMemory, bool]:
     """
     Raise the floor after a kill of the main container: by a fifth, and at
     least by 100 MiB (VPA's rule) or by a quarter where that is less.

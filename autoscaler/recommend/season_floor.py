@@ -1,8 +1,9 @@
 """
 The strongest way to run the peers' engines: an HPA whose requests fit the
-objective and whose minimum follows the season, with a VPA for memory.
+objective and whose minimum follows the season, with a VPA for memory whose
+kills count for all pods at once.
 
-Source: algorithms-2, section 1 (B3): the baseline to beat. It shares the
+Source: algorithms-2, sections 1 (B3) and 3 (bump): the baseline to beat. It shares the
 demand and season models of the joint engine, and has no prices, no margin and
 no view of nodes.
 """
@@ -10,7 +11,7 @@ no view of nodes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -21,7 +22,7 @@ from autoscaler.model.policy import GlobalConstraints, MpaSpec, SloClass
 from autoscaler.model.readings import Series, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize, Recommendation
-from autoscaler.model.resources import CPU, Resources
+from autoscaler.model.resources import CPU, MEMORY, NOTHING, Resources
 from autoscaler.model.units import DAY
 from autoscaler.model.workload import Workload
 from autoscaler.recommend.demand import safe_utilisation
@@ -39,7 +40,7 @@ from autoscaler.recommend.joint import (
     pod_parallelism,
     remember_work,
 )
-from autoscaler.recommend.joint_size import main_container
+from autoscaler.recommend.joint_size import main_container, note_kills
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaMemory, MpaParams
 from autoscaler.recommend.usage_history import VpaMemory
 from autoscaler.recommend.vertical import VpaParams
@@ -49,6 +50,7 @@ LADDER = (100, 150, 250, 350, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000
 """Millicores that people ask for."""
 _LEAST_CORES = 0.02
 _LEAST_MILLICORES = 10
+_FLOOR_SECONDS = 8 * DAY
 _BOTH_SIDES = HpaVpaRecommender()
 
 
@@ -72,15 +74,19 @@ class SeasonMemory(msgspec.Struct, frozen=True, kw_only=True):
     """
     The memories of both sides. `work` is (epoch seconds, cores) a minute,
     oldest first; `sized_at` is when the CPU request last changed (0: never).
-    `parallelism` is the cores a pod could use by the request that was found
-    first: once that is changed it tells nothing any more.
+    `floors` is (epoch seconds, replicas) within the HPA's window for scaling
+    down. `parallelism` is the cores a pod could use by the request that was
+    found first: once that is changed it tells nothing any more.
     """
 
     hpa: HpaMemory = HpaMemory()
     vpa: VpaMemory = VpaMemory()
     work: tuple[tuple[float, float], ...] = ()
+    floors: tuple[tuple[float, int], ...] = ()
     sized_at: float = 0.0
     parallelism: float = 0.0
+    oom_at: float = 0.0
+    memory_floor: int = 0
 
 
 class SeasonFloorRecommender:
@@ -107,19 +113,20 @@ class SeasonFloorRecommender:
         Raises:
             ValueError: the memory is damaged.
         """
-        memory = replace(memory, parallelism=memory.parallelism or pod_parallelism(view))
+        memory = _note_kills(view, replace(memory, parallelism=memory.parallelism or pod_parallelism(view)))
         work = observed_work(view)
         reading = JointParams(level_seconds=params.level_seconds)
         seen = remember_work(view.now, reading, JointMemory(work=memory.work), work)
-        memory = replace(memory, work=seen.work)
-        request, memory = _cpu_request(view, params, memory, known=work is not None)
+        request, memory = _cpu_request(view, params, replace(memory, work=seen.work), known=work is not None)
         expected = outlook(view, reading, seen, work).expected(view.reaction_seconds)
-        floor = _floor(view, expected, pod_work(view, params, memory, coming=request))
+        wanted = _floor(view, expected, pod_work(view, params, memory, coming=request))
+        memory = replace(memory, floors=_lately(view.now, wanted, memory.floors, params))
+        floor = memory.floors[0][1]
         advice, sides = _BOTH_SIDES.recommend(
             replace(view, spec=_at_least(view, floor)), _sides(params), MpaMemory(hpa=memory.hpa, vpa=memory.vpa)
         )
-        sizes, capped = fit_sizes(_with_cpu(advice.containers, view, request), view)
-        reasons = (*_why_floor(advice, view, floor, expected), *advice.reasons, *_why_cpu(view, request), *capped)
+        sizes, why = _sizes(advice.containers, view, request, memory.memory_floor)
+        reasons = (*_why_floor(advice, view, floor, expected), *advice.reasons, *_why_cpu(view, request), *why)
         return (
             replace(advice, engine=self.name, containers=sizes, reasons=reasons),
             replace(memory, hpa=sides.hpa, vpa=sides.vpa),
@@ -192,30 +199,61 @@ def _cpu_request(
     return wanted, replace(memory, sized_at=view.now) if wanted != now else memory
 
 
-def _with_cpu(sizes: Sequence[ContainerSize], view: WorkloadView, request: int | None) -> list[ContainerSize]:
-    """Give the main container what is left of the pod's *request* by its others."""
+def _note_kills(view: WorkloadView, memory: SeasonMemory) -> SeasonMemory:
+    """Raise the memory floor after a kill; forget it when the VPA forgets its history."""
     main = main_container(view)
-    if request is None or main is None:
-        return list(sizes)
-    others = sum(one.requests.cpu for one in view.workload.template.containers if one is not main)
-    cpu = {CPU: max(request - others, _LEAST_MILLICORES)}
-    size = next(
-        (one for one in sizes if one.container == main.name), ContainerSize(container=main.name, target=Resources())
-    )
-    both = replace(
-        size,
-        target=size.target.with_(**cpu),
-        lower=size.lower.with_(**cpu),
-        upper=size.upper.with_(**cpu),
-        uncapped=size.uncapped.with_(**cpu),
-    )
-    return [*(one for one in sizes if one.container != main.name), both]
+    if main is None:
+        return memory
+    kept = memory.memory_floor if view.now - memory.oom_at <= _FLOOR_SECONDS else 0
+    noted, _ = note_kills(view, main, JointMemory(oom_at=memory.oom_at, memory_floor=kept))
+    return replace(memory, oom_at=noted.oom_at, memory_floor=noted.memory_floor)
+
+
+def _sizes(
+    sizes: tuple[ContainerSize, ...], view: WorkloadView, request: int | None, least: int
+) -> tuple[tuple[ContainerSize, ...], list[Reason]]:
+    """Return *sizes* with the pod's CPU *request* and at least *least* bytes for its main container."""
+    main = main_container(view)
+    if main is None or (request is None and not least):
+        return sizes, []
+    size = next((one for one in sizes if one.container == main.name), None)
+    changed = size or ContainerSize(container=main.name, target=NOTHING)
+    if request is not None:
+        others = sum(one.requests.cpu for one in view.workload.template.containers if one is not main)
+        # A point, not a range: of CPU every pod gets the same.
+        cores = max(request - others, _LEAST_MILLICORES)
+        changed = _mapped(changed, lambda amounts: amounts.with_(cpu=cores))
+    sized = changed.target.has(MEMORY) or (least > main.requests.memory and MEMORY in _vertical(view.spec))
+    if least and sized:
+        floor = Resources.of(memory=least)
+        changed = _mapped(changed, lambda amounts: amounts.largest(floor))
+    if changed == size or not changed.target.amounts:
+        return sizes, []
+    return fit_sizes([*(one for one in sizes if one is not size), changed], view)
+
+
+def _mapped(size: ContainerSize, change: Callable[[Resources], Resources]) -> ContainerSize:
+    parts = (size.target, size.lower, size.upper, size.uncapped)
+    target, lower, upper, uncapped = map(change, parts)
+    return replace(size, target=target, lower=lower, upper=upper, uncapped=uncapped)
+
+
+def _vertical(spec: MpaSpec) -> tuple[str, ...]:
+    return controlled_resources(_BOTH_SIDES.vertical_spec(spec))
 
 
 def _floor(view: WorkloadView, expected: float, cores: float) -> int:
     if view.workload.replicas <= 0 or not 0 < expected < math.inf:
         return 0
     return min(math.ceil(expected / cores - 1e-9), MOST_REPLICAS)
+
+
+def _lately(
+    now: float, floor: int, before: tuple[tuple[float, int], ...], params: SeasonParams
+) -> tuple[tuple[float, int], ...]:
+    """Return the floors that can still be the highest of the window, this one included; the highest comes first."""
+    since = now - params.hpa.downscale_stabilization_seconds
+    return (*(entry for entry in before if since < entry[0] <= now and entry[1] > floor), (now, floor))
 
 
 def _at_least(view: WorkloadView, floor: int) -> MpaSpec:

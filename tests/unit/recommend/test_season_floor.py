@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from autoscaler.interfaces import Recommender, SeedsMemory, WorkloadView
+from autoscaler.model.pod import Termination
 from autoscaler.model.policy import MpaSpec
 from autoscaler.model.readings import PodSample, PodSamples, Reading, Signal, SignalKind
 from autoscaler.model.reasons import Code
@@ -103,6 +104,17 @@ def test_the_season_is_scaled_to_todays_level() -> None:
     # Twice the usual load now, so twice the usual peak to come: 6.4 cores at 0.8 a pod.
     advice, _ = ask(busy)
     assert advice.replicas == 8
+
+
+def test_a_lower_season_waits_for_the_window_of_scaling_down() -> None:
+    high = view(used(4, 400), replicas=4, spec=rules(80, **FIXED), model=model(season=season(base=1.6, peak=4.0)))
+    low = msgspec.structs.replace(high, model=model(season=season(base=1.6, peak=1.6)))
+    _, memory = ask(high)
+    held, memory = ask(later(low, 299.0), memory)
+    assert held.replicas == 10
+    freed, memory = ask(later(low, 301.0), memory)
+    assert freed.replicas == 4
+    assert len(memory.floors) == 1
 
 
 @pytest.mark.parametrize(
@@ -212,6 +224,22 @@ def test_what_a_pod_can_use_is_learned_before_its_request_is_changed() -> None:
     again, memory = ask(later(msgspec.structs.replace(large, spec=undeclared, workload=workload), 2 * DAY), memory)
     assert cpu_of(again) == cpu_of(first)
     assert memory.parallelism == 4.0
+
+
+def test_a_kill_counts_for_all_pods_and_is_forgotten_with_the_history() -> None:
+    given = view(used(4, 300), replicas=4, spec=rules())
+    kill = Termination(container="app", reason="OOMKilled", started_at=NOW - 7200, finished_at=NOW - 60)
+    pods = [msgspec.structs.replace(pod, terminations=(kill,) if pod.name == "web-0" else ()) for pod in given.pods]
+    hurt, memory = ask(msgspec.structs.replace(given, pods=pods))
+    # 384 MiB was asked for: 96 MiB more, the lesser of 100 MiB and a quarter. Pods with less are out of range.
+    assert hurt.containers[0].lower.memory == 480 * MIB
+    assert hurt.containers[0].target.memory >= 480 * MIB
+    again, memory = ask(later(given, 3600.0), memory)
+    assert again.containers[0].lower.memory == 480 * MIB
+    _, memory = ask(later(given, 8 * DAY), memory)
+    assert memory.memory_floor == 0
+    uncontrolled = msgspec.structs.replace(given, pods=pods, spec=rules(containerControlledResources=["cpu"]))
+    assert ask(uncontrolled)[0].containers == ()
 
 
 def test_work_of_a_pod_is_within_its_safe_load_and_its_target() -> None:
