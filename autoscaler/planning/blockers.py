@@ -62,6 +62,13 @@ class Headroom:
             self._by_namespace.setdefault(budget.namespace, []).append(budget)
             self._allowed[budget.key] = budget.allowed
 
+    def copy(self) -> Headroom:
+        """Return headroom of the same budgets that counts on its own from here."""
+        twin = Headroom(())
+        twin._by_namespace, twin._of_shape = self._by_namespace, self._of_shape
+        twin._allowed = self._allowed.copy()
+        return twin
+
     def covering(self, shape: PodShape) -> tuple[DisruptionBudget, ...]:
         """Return the budgets that select pods of a shape, by name."""
         found = self._of_shape.get(shape)

@@ -13,14 +13,14 @@ Autoscaler FAQ (unready and unregistered nodes); Karpenter, disruption budgets.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import msgspec
 
 from autoscaler.model.node import Node
 from autoscaler.model.plan import Note
-from autoscaler.model.pod import Pod
+from autoscaler.model.pod import Phase, Pod
 from autoscaler.model.policy import Consolidation
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.resources import PODS
@@ -35,6 +35,25 @@ from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.removals import Buy, Demand, Removal, RemovalPlan, RemovalRules
 from autoscaler.planning.repack import Round, Tenants, place_ghosts
 from autoscaler.scheduling.simulation import Simulation
+
+_SUCCEEDED, _FAILED = Phase.SUCCEEDED, Phase.FAILED
+
+
+def nothing_to_remove(snapshot: ClusterSnapshot, state: DecisionState, rules: RemovalRules) -> bool:
+    """
+    Tell at a glance that `plan_removals` would neither do, say nor remember anything.
+
+    So it is while no node is on its way in or out or without pods, and no
+    round of consolidation is due. It holds for most cycles.
+    """
+    rounds = rules.consolidation not in (Consolidation.OFF, Consolidation.WHEN_EMPTY)
+    if state.nodes or (rounds and _round_due(snapshot, state, rules)) or not all(map(_is_steady, snapshot.nodes)):
+        return False
+    empty = {node.name for node in snapshot.nodes}
+    for pod in snapshot.pods:
+        if pod.node in empty and _counts_as_tenant(pod):
+            empty.remove(pod.node)
+    return not empty
 
 
 def plan_removals(
@@ -97,11 +116,12 @@ class _Cycle:
         simulation, nodes = self._simulation, self._nodes
         unready = sum(1 for node in nodes.values() if node.registered and not node.ready)
         self._too_unready = unready > self._rules.max_unready_share * max(1, len(nodes))
-        planned = simulation.requested(PODS)
+        ended = Counter(pod.node for pod in self._snapshot.pods if not _counts(pod))
+        planned = simulation.requested(PODS).tolist()
         self._planned_on = {
             name
             for name in nodes
-            if name in simulation and planned[simulation.row(name)] > sum(map(_counts, self._pods.get(name, ())))
+            if name in simulation and planned[simulation.row(name)] > len(self._pods.get(name, ())) - ended.get(name, 0)
         }
         self._forced = {name: reason for name, node in nodes.items() if (reason := self._must_go(node)) is not None}
         draining = [name for name, memory in self._before.items() if memory.drain_since > 0 or memory.replaced_by]
@@ -119,7 +139,7 @@ class _Cycle:
             simulation,
             ghosts=place_ghosts(simulation, ghosts),
             rules=self._rules,
-            headroom=Headroom(self._snapshot.disruption_budgets),
+            headroom=self._headroom.copy(),
             boot_seconds=max((group.boot_seconds for group in self._snapshot.node_groups), default=90.0),
         )
 
@@ -156,9 +176,9 @@ class _Cycle:
             if cooling and mode is not Consolidation.OFF:
                 self.steps.notes += [_note(name, Code.COOLING_DOWN, "nodes were added just now") for name in ripe]
             return False
-        since_last = self._now - self._state.last_consolidation_at
         under_way = any(self._is_voluntary(name) for name in self.memory)
-        due = mode is not Consolidation.WHEN_EMPTY and since_last >= self._rules.period_seconds and not under_way
+        rounds = mode is not Consolidation.WHEN_EMPTY and _round_due(self._snapshot, self._state, self._rules)
+        due = rounds and not under_way
         ranked: list[str] = []
         if due and busy:
             prices = prices_or_estimate(self._snapshot.prices, self._snapshot.node_groups)
@@ -282,13 +302,17 @@ class _Cycle:
         return self._is_draining(name) and occupied and node.interrupt_at is None and node.ready
 
 
+def _round_due(snapshot: ClusterSnapshot, state: DecisionState, rules: RemovalRules) -> bool:
+    return snapshot.observed_at - state.last_consolidation_at >= rules.period_seconds
+
+
 def _is_steady(node: Node) -> bool:
     return node.registered and node.ready and not node.deleting and node.interrupt_at is None
 
 
 def _counts(pod: Pod) -> bool:
     """Tell whether the scheduler counts a pod on its node."""
-    return pod.phase not in ("Succeeded", "Failed")
+    return not (pod.phase is _SUCCEEDED or pod.phase is _FAILED)
 
 
 def _counts_as_tenant(pod: Pod) -> bool:

@@ -23,7 +23,7 @@ from autoscaler.model.resources import CPU, MEMORY
 from autoscaler.model.state import DecisionState, NodeMemory
 from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.cost import PurchaseLimits
-from autoscaler.planning.drain import plan_removals
+from autoscaler.planning.drain import nothing_to_remove, plan_removals
 from autoscaler.planning.index import SnapshotIndex
 from autoscaler.planning.removals import Demand, Growth, RemovalPlan, RemovalRules
 from autoscaler.planning.scale_up import ScaleUp, ScaleUpRules, Stranded, buy_for, scale_up
@@ -61,18 +61,19 @@ def plan_nodes(
     if rules.nodes.engine is NodeEngine.NONE or not index.snapshot.node_groups:
         return NodePlan(last_consolidation_at=state.last_consolidation_at)
     snapshot = index.snapshot
-    simulation = planning_simulation(snapshot)
     pending = pending_pods(index, parts)
     ghosts = _ghosts(index, parts, advice, rules)
+    removal_rules = _removal_rules(rules, advice)
+    if not pending and not ghosts and nothing_to_remove(snapshot, state, removal_rules):
+        return NodePlan(last_consolidation_at=state.last_consolidation_at)
+    simulation = planning_simulation(snapshot)
     rest = _place(simulation, pending)
     # Ghosts take their room on a copy: what is given up later is judged with all of them placed anew.
     haunted = simulation.fork() if ghosts else simulation
     missing = _place(haunted, ghosts)
     bought = _buy(index, rules, [*rest, *missing], haunted)
     growth = {size.group: size.size for size in bought.sizes}
-    removed = _give_back(
-        index, _removal_rules(rules, advice), state, simulation, ghosts=ghosts, room=room, sizes=growth
-    )
+    removed = _give_back(index, removal_rules, state, simulation, ghosts=ghosts, room=room, sizes=growth)
     actions = (*bought.sizes, *removed.actions)
     mine = _whose(rules)
     notes = (*_pending_notes(bought.stranded, rest), *removed.notes)

@@ -108,6 +108,14 @@ class NodeColumns:
         self._changed()
         return row
 
+    def take(self, pod_class: PodClass, row: int, *, pods: int) -> None:
+        """Take off what so many pods of a class use on a node; fewer than none give it back."""
+        free, scored = self.free, self._scored
+        for column, amount in pod_class.takes:
+            free[column, row] -= amount * pods
+        scored[0, row] += pod_class.scored[0] * pods
+        scored[1, row] += pod_class.scored[1] * pods
+
     def take_all(self, classes: Sequence[PodClass], kinds: Rows, rows: Rows) -> None:
         """Take off what pods use, given as class index and row of each pod."""
         self._widen()

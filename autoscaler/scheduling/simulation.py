@@ -86,7 +86,7 @@ class Simulation:
         for pod in pods:
             if pod.resize is not None and pod.node in rows and not (pod.phase is _SUCCEEDED or pod.phase is _FAILED):
                 pod_class = book.of(pod.shape, terminating=pod.deleted_at is not None)
-                simulation._use(pod_class, rows[pod.node], pods=-1)
+                columns.take(pod_class, rows[pod.node], pods=-1)
                 simulation._use_amounts(placed_requests(pod), nonzero_requests(pod), rows[pod.node], pods=1)
         return simulation
 
@@ -177,14 +177,14 @@ class Simulation:
         if not 0 <= pods <= MAX_PODS:
             raise ValueError(f"pods must be from 0 to {MAX_PODS}, got {pods}")
         pod_class = self._book.of(shape)
-        self._use(pod_class, row, pods=pods)
+        self._nodes.take(pod_class, row, pods=pods)
         self._residents.add(pod_class, row, pods=pods)
 
     def remove_pod(self, shape: PodShape, row: int, *, pods: int = 1) -> None:
         """Take pods off a node: as many as are there at most."""
         pod_class = self._book.of(shape)
         there = min(pods, self._residents.counts(pod_class.index).get(row, 0))
-        self._use(pod_class, row, pods=-there)
+        self._nodes.take(pod_class, row, pods=-there)
         self._residents.add(pod_class, row, pods=-there)
 
     # Questions
@@ -366,15 +366,8 @@ class Simulation:
 
     def _settle(self, pod_class: PodClass, counts: Mapping[int, int]) -> None:
         for row, pods in counts.items():
-            self._use(pod_class, row, pods=pods)
+            self._nodes.take(pod_class, row, pods=pods)
             self._residents.add(pod_class, row, pods=pods)
-
-    def _use(self, pod_class: PodClass, row: int, *, pods: int) -> None:
-        free, scored = self._nodes.free, self._nodes.scored
-        for column, amount in pod_class.takes:
-            free[column, row] -= amount * pods
-        scored[0, row] += pod_class.scored[0] * pods
-        scored[1, row] += pod_class.scored[1] * pods
 
     def _use_amounts(self, taken: Resources, scored: Resources, row: int, *, pods: int) -> None:
         for column, amount in self._book.amounts(taken, pods=pods):

@@ -17,8 +17,8 @@ from autoscaler.model.state import DecisionState, NodeMemory
 from autoscaler.model.workload import DisruptionBudget
 from autoscaler.planning.blockers import must_move
 from autoscaler.planning.budgets import DisruptionRoom
-from autoscaler.planning.drain import plan_removals
-from autoscaler.planning.removals import RemovalRules
+from autoscaler.planning.drain import nothing_to_remove, plan_removals
+from autoscaler.planning.removals import RemovalPlan, RemovalRules
 from autoscaler.planning.upcoming import planning_simulation
 from autoscaler.testing.builders import NOW, make_group, make_node, make_pod, make_shape, make_snapshot
 
@@ -112,6 +112,7 @@ def test_removals_are_safe(
         ghosts=[(make_shape(cpu=900), 2)],
         buy=lambda demand: (((GROUP, 1),), 0.01),
     )
+    assert found == RemovalPlan() or not nothing_to_remove(snapshot, state, rules)
     by_name = {node.name: node for node in snapshot.nodes}
     groups = {group.name: group for group in snapshot.node_groups}
     occupied = {pod.node for pod in snapshot.pods if must_move(pod)}

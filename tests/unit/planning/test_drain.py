@@ -18,7 +18,7 @@ from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState, NodeMemory
 from autoscaler.model.workload import DisruptionBudget
 from autoscaler.planning.budgets import DisruptionRoom
-from autoscaler.planning.drain import plan_removals
+from autoscaler.planning.drain import nothing_to_remove, plan_removals
 from autoscaler.planning.removals import RemovalPlan, RemovalRules
 from autoscaler.planning.upcoming import planning_simulation
 from autoscaler.testing.builders import NOW, make_group, make_node, make_pod, make_shape, make_snapshot
@@ -26,6 +26,7 @@ from autoscaler.testing.builders import NOW, make_group, make_node, make_pod, ma
 GROUP = "m.xl-a-on-demand"
 AMPLE = DisruptionRoom(nodes=100, pods=100)
 LARGE = make_shape(cpu=3000)
+RECENT = DecisionState(last_consolidation_at=NOW - 100)
 
 
 def plan(
@@ -241,6 +242,37 @@ def test_rounds_keep_their_distance_and_one_is_under_way_at_most() -> None:
     assert plan(two_nodes(), DecisionState(last_consolidation_at=NOW - 300)).consolidated
     draining = DecisionState(nodes=(NodeMemory(node="a", drain_since=NOW - 5),))
     assert not plan(two_nodes(), draining).consolidated
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "state", "mode", "nothing"),
+    [
+        pytest.param(two_nodes(), RECENT, Consolidation.JOINT, True, id="all-is-in-use-and-no-round-is-due"),
+        pytest.param(two_nodes(), DecisionState(), Consolidation.JOINT, False, id="a-round-is-due"),
+        pytest.param(two_nodes(), DecisionState(), Consolidation.WHEN_EMPTY, True, id="rounds-are-not-wanted"),
+        pytest.param(two_nodes(first=0), RECENT, Consolidation.JOINT, False, id="a-node-is-empty"),
+        pytest.param(
+            two_nodes(nodes=[make_node("a", ready=False), make_node("b")]),
+            RECENT,
+            Consolidation.JOINT,
+            False,
+            id="a-node-is-not-ready",
+        ),
+        pytest.param(
+            two_nodes(),
+            msgspec.structs.replace(RECENT, nodes=(NodeMemory(node="a", drain_since=NOW - 5),)),
+            Consolidation.JOINT,
+            False,
+            id="a-drain-is-under-way",
+        ),
+    ],
+)
+def test_it_is_quick_to_see_that_there_is_nothing_to_remove(
+    snapshot: ClusterSnapshot, state: DecisionState, mode: Consolidation, nothing: bool
+) -> None:
+    rules = RemovalRules(consolidation=mode)
+    assert nothing_to_remove(snapshot, state, rules) is nothing
+    assert (plan(snapshot, state, rules=rules) == RemovalPlan()) is nothing
 
 
 def test_a_node_that_pending_pods_were_planned_on_is_not_empty() -> None:
