@@ -44,6 +44,7 @@ async def refit(
     A workload without usable history gets no model: its engine sizes by what it sees.
     """
     governed = effective_policies(snapshot, policies)
+    before = {model.workload: model for model in snapshot.models}
     models: dict[str, WorkloadModel] = {}
     learners = [w for w in snapshot.workloads if w.key in governed and governed[w.key].engine in LEARNING_ENGINES]
     boot = max((group.boot_seconds for group in snapshot.node_groups), default=90.0)
@@ -53,7 +54,7 @@ async def refit(
             pods = (
                 snapshot.metrics_delay + snapshot.period + (workload.start_seconds or _START_SECONDS) + _SETTLE_SECONDS
             )
-            parallelism = declared_parallelism(workload, governed[workload.key].spec)
+            parallelism = declared_parallelism(workload, governed[workload.key].spec, before.get(workload.key))
             models[workload.key] = learn(
                 workload.key, history, at=at, horizons=(pods, pods + boot), parallelism=parallelism
             )

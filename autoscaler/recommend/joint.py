@@ -176,20 +176,23 @@ def observed_work(view: WorkloadView) -> float | None:
 
 def pod_parallelism(view: WorkloadView) -> float:
     """Return the cores one pod can use, see `declared_parallelism`."""
-    return declared_parallelism(view.workload, view.spec)
+    return declared_parallelism(view.workload, view.spec, view.model)
 
 
-def declared_parallelism(workload: Workload, spec: MpaSpec) -> float:
+def declared_parallelism(workload: Workload, spec: MpaSpec, before: WorkloadModel | None = None) -> float:
     """
     Return the cores one pod can use: as declared, else what its developer asked for, at least one.
 
-    Taking the request was as good as knowing in simulation; a lower guess was
-    bad (algorithms, section 8.6).
+    What the model of *before* took stays: by now the request may be the
+    engine's own. Taking the developer's was as good as knowing in simulation;
+    a lower guess was bad (algorithms, section 8.6).
     """
     if spec.goals.slo is not None and spec.goals.slo.parallelism is not None:
         return max(spec.goals.slo.parallelism.number, 0.05)
     if workload.parallelism > 0:
         return workload.parallelism
+    if before is not None and before.demand.parallelism > 0:
+        return before.demand.parallelism
     return max(1.0, sum(container.requests.cpu for container in workload.template.containers) / 1000)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from autoscaler.model.readings import Missing, MissingReason
 from autoscaler.model.reasons import Code
-from autoscaler.model.snapshot import DemandModel
+from autoscaler.model.snapshot import DemandModel, WorkloadModel
 from autoscaler.recommend.demand import safe_utilisation
 from autoscaler.recommend.joint import (
     JointMemory,
@@ -240,3 +240,11 @@ def test_work_is_remembered_a_value_a_minute_for_half_an_hour() -> None:
     _, memory = settled(view(), minutes=90)
     assert 29 <= len(memory.work) <= 32
     assert all(cores == pytest.approx(0.8) for _, cores in memory.work)
+
+
+def test_what_the_engine_asks_for_does_not_change_what_a_pod_can_do() -> None:
+    """An undeclared parallelism is the developer's request, not the one that the engine chose since."""
+    shrunk = make_workload()
+    learned = WorkloadModel(workload=shrunk.key, fitted_at=0.0, demand=DemandModel(parallelism=4.0))
+    assert declared_parallelism(shrunk, spec(), learned) == 4.0
+    assert declared_parallelism(shrunk, spec()) == 1.0
