@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from heapq import nsmallest
+from typing import TYPE_CHECKING
 
+from autoscaler.cli.output import add_output_argument, dumps
 from autoscaler.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policies", action="append", default=[], metavar="PATH", help="policy file or folder (repeatable)"
     )
-    parser.add_argument("--output", choices=("table", "json", "yaml"), default="table", help="form of the result")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         snapshot, decision = settled_decision(file, policies)
     explanation = _explain(kind.lower(), name, snapshot, decision)
-    _print(explanation, args.output)
+    if args.output == "table":
+        print("\n".join(lines_of(explanation)))
+    else:
+        print(dumps(explanation, args.output), end="")
     return 0
 
 
@@ -55,41 +59,25 @@ def _explain(kind: str, name: str, snapshot: ClusterSnapshot, decision: Decision
     if kind in ("pod", "pods", "po"):
         pod = next((pod for pod in snapshot.pods if pod.key == name), None)
         if pod is None:
-            raise InputError("pod", name, "no such pod", _some(pod.key for pod in snapshot.pods))
+            raise InputError("SUBJECT", "pod", name, _some((pod.key for pod in snapshot.pods), name))
         return explain_pod(snapshot, pod)
     if kind in ("node", "nodes", "no"):
         node = next((node for node in snapshot.nodes if node.name == name), None)
         if node is None:
-            raise InputError("node", name, "no such node", _some(node.name for node in snapshot.nodes))
+            raise InputError("SUBJECT", "node", name, _some((node.name for node in snapshot.nodes), name))
         return explain_node(snapshot, node, decision)
     for workload in snapshot.workloads:
         if f"{workload.namespace}/{workload.name}" == name and workload.kind.lower() == kind.rstrip("s"):
             return explain_workload(snapshot, workload.key, decision)
     known = (f"{w.kind.lower()} {w.namespace}/{w.name}" for w in snapshot.workloads)
-    raise InputError(kind, name, "no such workload", _some(known))
+    raise InputError("SUBJECT", kind, name, _some(known, name))
 
 
-def _some(names: Any) -> str:
-    from itertools import islice
-
-    some = sorted(islice(names, 5))
+def _some(names: Iterable[str], like: str) -> str:
+    """Name a few that exist, those of the same namespace first."""
+    namespace = like.partition("/")[0] + "/"
+    some = nsmallest(5, names, key=lambda name: (not name.split(" ")[-1].startswith(namespace), name))
     return f"one in the snapshot, such as {', '.join(some)}" if some else "the snapshot has none"
-
-
-def _print(explanation: Explanation, output: str) -> None:
-    import msgspec
-
-    if output == "table":
-        for line in lines_of(explanation):
-            print(line)
-        return
-    data = msgspec.to_builtins(explanation)
-    if output == "json":
-        print(json.dumps(data, indent=2))
-        return
-    import yaml
-
-    yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)
 
 
 def lines_of(explanation: Explanation) -> list[str]:

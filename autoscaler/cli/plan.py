@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from autoscaler.cli.plan_text import PlanView
+from autoscaler.cli.output import add_output_argument, dumps
 
 SHOWN = 20
 DESCRIPTION = """\
@@ -28,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--respect-mode", action="store_true", help="leave alone what the policies' mode leaves alone (Off, Recommend)"
     )
-    parser.add_argument("--output", choices=("table", "json", "yaml"), default="table", help="form of the result")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,21 +39,8 @@ def run(args: argparse.Namespace) -> int:
     snapshot, decision = settled_decision(file, wanted)
     view = view_of(snapshot, decision)
     if args.output == "table":
-        _print_table(view, shown=None if args.all else SHOWN)
+        for line in view.lines(shown=None if args.all else SHOWN):
+            print(line)
     else:
-        _print_data(view.as_data(), args.output)
+        print(dumps(view, args.output), end="")
     return 0
-
-
-def _print_table(view: PlanView, *, shown: int | None) -> None:
-    for line in view.lines(shown=shown):
-        print(line)
-
-
-def _print_data(data: dict[str, Any], output: str) -> None:
-    if output == "json":
-        print(json.dumps(data, indent=2))
-        return
-    import yaml
-
-    yaml.safe_dump(data, sys.stdout, sort_keys=False, allow_unicode=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
-from autoscaler.model.node import Node
+from autoscaler.cli.output import table
 from autoscaler.model.plan import (
     CordonNode,
     Decision,
     DeleteInstances,
-    EvictPod,
     Note,
-    ResizePod,
     SetGroupSize,
     SetReplicas,
     SetRequests,
@@ -25,6 +23,7 @@ from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.workload import Workload
+from autoscaler.planning.blockers import must_move
 
 _HOLDING = frozenset({Code.SIGNAL_MISSING, Code.CONFLICT, Code.POLICY_INVALID, Code.ENGINE_FAILED, Code.NOT_SCALABLE})
 
@@ -54,28 +53,20 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
         """Yield the lines to print; *shown* changes at most."""
         yield self._headline()
         changes = self.changes if shown is None else self.changes[:shown]
-        subject = max((len(change.subject) for change in changes), default=0)
-        what = min(max((len(change.what) for change in changes), default=0), 48)
-        for change in changes:
-            money = f"{change.usd_per_day:+.2f}/day" if abs(change.usd_per_day) >= 0.005 else ""
-            about = f"{change.subject:{subject}s}  {change.what:{what}s}"
-            yield f"  {change.sign} {about}  {money:>13s}   {change.why}".rstrip()
+        rows = [(change.sign, change.subject, change.what, _money(change), f" {change.why}") for change in changes]
+        yield from (f"  {line}" for line in table(rows, right=(3,)).splitlines())
         if not changes:
             yield "  nothing to change"
-        hidden = len(self.changes) - len(changes)
-        if hidden:
+        if len(changes) < len(self.changes):
             shown_of = f"{len(changes)} of {len(self.changes)} changes shown"
             yield f"{shown_of}; --all for the rest, --output json for machines."
         yield "Nothing was changed: this is a dry decision."
 
-    def as_data(self) -> dict[str, Any]:
-        return msgspec.to_builtins(self)  # type: ignore[no-any-return]
-
     def _headline(self) -> str:
         now, after = self.usd_per_day_now, self.usd_per_day_after
         share = f" ({(after - now) / now:+.1%})" if now > 0 else ""
-        line = f"cluster {self.cluster}  {self.nodes:,} nodes  {self.pods:,} pods   now {now:,.2f} USD/day"
-        line += f"   plan {after:,.2f} USD/day{share}"
+        line = f"cluster {self.cluster}  {_counted(self.nodes, 'node')}  {_counted(self.pods, 'pod')}"
+        line += f"   now {now:,.2f} USD/day   plan {after:,.2f} USD/day{share}"
         if self.bound_gap is not None:
             line += f"   new nodes within {self.bound_gap:.1%} of the best possible"
         return line
@@ -84,23 +75,40 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 def view_of(snapshot: ClusterSnapshot, decision: Decision) -> PlanView:
     """Return the diff of a decision, the largest changes in money first, then what is held."""
     workloads = {workload.key: workload for workload in snapshot.workloads}
-    nodes = {node.name: node for node in snapshot.nodes}
-    found = [
-        *_workload_changes(decision, workloads),
-        *_node_changes(snapshot, decision, nodes),
-    ]
-    found.sort(key=lambda change: (-abs(change.usd_per_day), change.subject))
-    held = [_held(note) for note in decision.held if any(reason.code in _HOLDING for reason in note.reasons)]
+    sized = list(_workload_changes(decision, workloads))
+    bought, given_back = _node_changes(snapshot, decision)
+    found = sorted([*sized, *bought, *given_back], key=lambda change: (-abs(change.usd_per_day), change.subject))
+    held = [_held(note, workloads) for note in decision.held if any(r.code in _HOLDING for r in note.reasons)]
+    now = decision.plan.usd_per_hour_now * 24
     return PlanView(
         cluster=snapshot.name,
         nodes=len(snapshot.nodes),
         pods=len(snapshot.pods),
-        usd_per_day_now=decision.plan.usd_per_hour_now * 24,
-        usd_per_day_after=(decision.plan.usd_per_hour_now + sum(change.usd_per_day for change in found) / 24) * 24,
+        usd_per_day_now=now,
+        usd_per_day_after=max(0.0, now + _settled_change(sized, bought, given_back)),
         bound_gap=decision.plan.bound_gap,
         changes=(*found, *held),
         looked_at=len(snapshot.workloads),
     )
+
+
+def _settled_change(sized: Sequence[Change], bought: Sequence[Change], given_back: Sequence[Change]) -> float:
+    """
+    Return the change in USD a day once nodes have followed the pods.
+
+    Nodes that grown workloads account for are not counted again.
+    """
+    grown = sum(change.usd_per_day for change in sized if change.usd_per_day > 0)
+    more = max(0.0, sum(change.usd_per_day for change in bought) - grown)
+    return sum(change.usd_per_day for change in (*sized, *given_back)) + more
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _money(change: Change) -> str:
+    return f"{change.usd_per_day:+,.2f}/day" if abs(change.usd_per_day) >= 0.005 else ""
 
 
 def _workload_changes(decision: Decision, workloads: dict[str, Workload]) -> Iterator[Change]:
@@ -121,30 +129,30 @@ def _workload_changes(decision: Decision, workloads: dict[str, Workload]) -> Ite
         else:
             before, after = _shown(workload, ()), _shown(workload, sizes.containers)
             what = f"{workload.replicas} × {before} → {replicas} × {after}"
-        yield _change("~", f"{workload.kind.lower()} {workload.namespace}/{workload.name}", what, money, reasons)
+        yield _change("~", _subject(workload), what, money, reasons)
 
 
-def _node_changes(snapshot: ClusterSnapshot, decision: Decision, nodes: dict[str, Node]) -> Iterator[Change]:
+def _node_changes(snapshot: ClusterSnapshot, decision: Decision) -> tuple[list[Change], list[Change]]:
+    """Return what is bought and what is given back."""
+    price = {node.name: node.usd_per_hour for node in snapshot.nodes}
     draining = {action.node for action in decision.plan.actions if isinstance(action, CordonNode)}
-    moved: dict[str, int] = {}
-    for pod in snapshot.pods:
-        if pod.node in draining and pod.is_active and pod.shape.owner_kind != "DaemonSet":
-            moved[pod.node] = moved.get(pod.node, 0) + 1
+    moved = Counter(pod.node for pod in snapshot.pods if pod.node in draining and must_move(pod))
+    bought, given_back = [], []
     for action in decision.plan.actions:
         if isinstance(action, SetGroupSize):
             what = f"{action.expected} → {action.size} nodes"
-            yield _change("+", f"group {action.group}", what, action.usd_per_hour, action.reasons)
+            bought.append(_change("+", f"group {action.group}", what, action.usd_per_hour, action.reasons))
         elif isinstance(action, CordonNode):
-            node = nodes[action.node]
-            what = f"drain, {moved.get(action.node, 0)} pods move"
-            yield _change("-", f"node {action.node}", what, action.usd_per_hour or -node.usd_per_hour, action.reasons)
+            what = f"drain, {_counted(moved[action.node], 'pod')} to move" if moved[action.node] else "remove, empty"
+            usd = -price.get(action.node, 0.0)
+            given_back.append(_change("-", f"node {action.node}", what, usd, action.reasons))
         elif isinstance(action, DeleteInstances):
-            for name in action.nodes:
-                if name not in draining:
-                    price = -nodes[name].usd_per_hour if name in nodes else 0.0
-                    yield _change("-", f"node {name}", "remove, empty", price, action.reasons)
-        elif isinstance(action, (EvictPod, ResizePod)) and not getattr(action, "node", ""):
-            continue
+            given_back += [
+                _change("-", f"node {name}", "remove, empty", -price.get(name, 0.0), action.reasons)
+                for name in action.nodes
+                if name not in draining
+            ]
+    return bought, given_back
 
 
 def _change(sign: str, subject: str, what: str, usd_per_hour: float, reasons: Sequence[Reason]) -> Change:  # noqa: PLR0917  (a row)
@@ -159,9 +167,15 @@ def _change(sign: str, subject: str, what: str, usd_per_hour: float, reasons: Se
     )
 
 
-def _held(note: Note) -> Change:
-    kind, _, name = note.target.partition("/")
-    return _change("!", f"{kind} {name}", "held", 0.0, note.reasons)
+def _held(note: Note, workloads: dict[str, Workload]) -> Change:
+    workload = workloads.get(note.target.partition("/")[2])
+    if workload is None:
+        return _change("!", note.target.replace("/", " ", 1), "held", 0.0, note.reasons)
+    return _change("!", _subject(workload), f"held at {workload.replicas}", 0.0, note.reasons)
+
+
+def _subject(workload: Workload) -> str:
+    return f"{workload.kind.lower()} {workload.namespace}/{workload.name}"
 
 
 def _shown(workload: Workload, sizes: Sequence[ContainerSize]) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
+from autoscaler.cli.output import add_output_argument, dumps
 from autoscaler.errors import InputError
 
 DESCRIPTION = """\
@@ -16,7 +15,7 @@ decisions byte for byte. Exit code 0 when they are equal, 1 when they differ."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("record", metavar="RECORD", help="a decision record (also gzipped)")
-    parser.add_argument("--output", choices=("table", "json", "yaml"), default="table", help="form of the result")
+    add_output_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,12 +53,8 @@ def _first_difference(before: bytes, after: bytes) -> str:
 
 
 def _print(result: dict[str, object], output: str) -> None:
-    if output == "json":
-        print(json.dumps(result, indent=2))
-    elif output == "yaml":
-        import yaml
-
-        yaml.safe_dump(result, sys.stdout, sort_keys=False)
+    if output != "table":
+        print(dumps(result, output), end="")
     else:
         verdict = "equal" if result["equal"] else "different"
         print(f"{result['record']}: {verdict}, {result['actions']} actions, inputs {str(result['digest'])[:12]}")

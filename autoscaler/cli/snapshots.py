@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 30
 _SETTLE = (300.0, 600.0)
+_FORM = "a decision record, or Kubernetes objects as kubectl prints them"
 
 
 def read_bytes(name: str) -> bytes:
@@ -46,18 +47,24 @@ def read_snapshot(name: str) -> RecordFile:
     from autoscaler.kube.decode import decode_list, decode_objects
     from autoscaler.providers.catalog import with_groups
     from autoscaler.recommend.engines import BUILT_IN
-    from autoscaler.telemetry.record import VERSION, RecordFile, decode_record
+    from autoscaler.telemetry.record import VERSION, RecordFile, decode_record, unpacked
 
-    data = read_bytes(name)
-    start = data[:4096].lstrip()
-    if data[:2] == b"\x1f\x8b" or (start.startswith(b"{") and b'"kind"' not in _head(data)):
+    data = unpacked(read_bytes(name), where=name)
+    is_json, kind = _form_of(data)
+    if is_json and not kind:
         return decode_record(data, where=name, engines=BUILT_IN)
     observed_at = Path(name).stat().st_mtime
-    if start.startswith(b"{"):
-        snapshot = decode_list(data, observed_at=observed_at)
-    else:
-        snapshot = decode_objects(_yaml_objects(name), observed_at=observed_at)
-    return RecordFile(version=VERSION, shapes=(), pods=(), snapshot=with_groups(snapshot))
+    try:
+        if is_json and kind.endswith("List"):
+            snapshot = decode_list(data, observed_at=observed_at)
+        else:
+            objects = [data] if is_json else _yaml_objects(data, name)
+            snapshot = decode_objects(objects, observed_at=observed_at)
+    except InputError as problem:
+        where = problem.where if problem.where.startswith(name) else f"{name}: {problem.where}"
+        raise InputError(where, problem.path, problem.found, problem.allowed) from problem
+    snapshot = msgspec.structs.replace(with_groups(snapshot), name=Path(name).stem)
+    return RecordFile(version=VERSION, shapes=(), pods=(), snapshot=snapshot)
 
 
 def policies_for(file: RecordFile, paths: Iterable[str]) -> Policies:
@@ -92,23 +99,35 @@ def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnaps
     return snapshot, decision
 
 
-def _head(data: bytes) -> bytes:
-    """A Kubernetes object names its kind near its start or its end; a record never does."""
-    return data[:4096] + data[-4096:]
+class _Head(msgspec.Struct):
+    """What tells a record from a Kubernetes object; all else of both is skipped."""
+
+    kind: str = ""
 
 
-def _yaml_objects(name: str) -> list[dict[str, Any]]:
-    from autoscaler.documents import read_documents
+def _form_of(data: bytes) -> tuple[bool, str]:
+    """Tell whether it is a JSON object, and of what kind; a record has none."""
+    try:
+        return True, msgspec.json.decode(data, type=_Head).kind
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # Cut off or wrong in some way: whoever reads it next says how.
+        return data.startswith(b'{"version"'), ""
 
+
+def _yaml_objects(data: bytes, name: str) -> list[dict[str, Any]]:
+    from autoscaler.documents import parse_documents
+
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise InputError(name, "", data[problem.start : problem.start + 8], _FORM) from problem
     found: list[dict[str, Any]] = []
-    for document in read_documents(Path(name), max_bytes=MAX_BYTES):
+    for document in parse_documents(text, name, max_bytes=MAX_BYTES):
         value = document.value
-        if not isinstance(value, dict) or "kind" not in value:
-            raise InputError(
-                document.where, "", value, "a decision record, or Kubernetes objects as kubectl prints them"
-            )
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+            raise InputError(document.where, "", value, _FORM)
         items = value.get("items")
         found.extend(items if value["kind"].endswith("List") and isinstance(items, list) else [value])
     if not found:
-        raise InputError(name, "", "an empty file", "a decision record, or Kubernetes objects as kubectl prints them")
+        raise InputError(name, "", "an empty file", _FORM)
     return found

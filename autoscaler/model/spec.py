@@ -7,6 +7,7 @@ Metrics and behaviour are those of autoscaling/v2, field by field; Prometheus is
 from __future__ import annotations
 
 import enum
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -82,8 +83,14 @@ def encode_hook(value: Any) -> Any:
     if isinstance(value, Quantity):
         return value.text
     if isinstance(value, Duration):
-        return format_duration(value.seconds)
+        return _exact(value.seconds)
     raise NotImplementedError(f"no encoder for {type(value)}")
+
+
+def _exact(seconds: float) -> str:
+    """Print a duration for people where that says all of it, else in seconds to the last digit."""
+    text = format_duration(seconds)
+    return text if parse_duration(text) == seconds else f"{Decimal(repr(seconds)):f}s"
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):

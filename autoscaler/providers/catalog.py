@@ -15,7 +15,10 @@ from importlib.resources import files
 import msgspec
 
 from autoscaler.model.node import SPOT, Node, NodeGroup, NodeTemplate
+from autoscaler.model.pod import Pod
+from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.model.snapshot import ClusterSnapshot
+from autoscaler.scheduling.requests import node_demand
 
 _TABLES = {"aws_instance_types.csv": 0.35, "gcp_machine_types.csv": 0.35}
 """Table and the share of the list price that spot costs where the table has no spot price."""
@@ -40,12 +43,18 @@ def with_groups(snapshot: ClusterSnapshot) -> ClusterSnapshot:
     """
     Return *snapshot* with its nodes priced and grouped, where they are not yet.
 
-    Nodes of an unknown type cost nothing: they are never bought or removed for money.
+    Nodes of an unknown type cost nothing and their groups may not grow: at
+    that price they would be bought before all others.
     """
     if snapshot.node_groups:
         return snapshot
     nodes = tuple(_priced(node) for node in snapshot.nodes)
-    return msgspec.structs.replace(snapshot, nodes=nodes, node_groups=tuple(_groups(nodes)))
+    members: dict[str, list[Node]] = {}
+    for node in nodes:
+        members.setdefault(node.group, []).append(node)
+    daemons = _daemons(snapshot.pods)
+    groups = tuple(_group(name, found, daemons) for name, found in sorted(members.items()))
+    return msgspec.structs.replace(snapshot, nodes=nodes, node_groups=groups)
 
 
 def _priced(node: Node) -> Node:
@@ -54,26 +63,35 @@ def _priced(node: Node) -> Node:
     return msgspec.structs.replace(node, usd_per_hour=price, group=name)
 
 
-def _groups(nodes: Iterable[Node]) -> list[NodeGroup]:
-    members: dict[str, list[Node]] = {}
-    for node in nodes:
-        members.setdefault(node.group, []).append(node)
-    return [_group(name, found) for name, found in sorted(members.items())]
+def _daemons(pods: Iterable[Pod]) -> dict[str, Resources]:
+    """Return by node what the pods that come with every node take of it."""
+    taken: dict[str, Resources] = {}
+    for pod in pods:
+        if pod.node and pod.is_active and pod.shape.owner_kind == "DaemonSet":
+            taken[pod.node] = taken.get(pod.node, NOTHING) + node_demand(pod.shape)
+    return taken
 
 
-def _group(name: str, members: list[Node]) -> NodeGroup:
+def _group(name: str, members: list[Node], daemons: Mapping[str, Resources]) -> NodeGroup:
     first = members[0]
     shared = frozenset.intersection(*(frozenset(node.labels) for node in members))
     labels = tuple(sorted(pair for pair in shared if pair[0] not in _OWN_LABELS))
     lasting = tuple(taint for taint in first.taints if not taint.key.startswith("node.kubernetes.io/"))
+    overhead = NOTHING
+    for node in members:
+        overhead = overhead.largest(daemons.get(node.name, NOTHING))
     return NodeGroup(
         name=name,
         template=NodeTemplate(
-            instance_type=first.instance_type, allocatable=first.allocatable, labels=labels, taints=lasting
+            instance_type=first.instance_type,
+            allocatable=first.allocatable,
+            labels=labels,
+            taints=lasting,
+            overhead=overhead,
         ),
         target_size=len(members),
         usd_per_hour=first.usd_per_hour,
-        max_size=_MAX_SIZE,
+        max_size=_MAX_SIZE if first.usd_per_hour > 0 else len(members),
         zone=first.zone,
         capacity_type=first.capacity_type,
         provider="catalog",

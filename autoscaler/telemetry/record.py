@@ -7,8 +7,8 @@ A record read back replays to the same bytes.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +25,7 @@ from autoscaler.model.spec import decode_hook, encode_hook
 from autoscaler.model.state import DecisionState, WorkloadMemory
 
 VERSION = 1
+MAX_BYTES = 1 << 30
 _GZIP = b"\x1f\x8b"
 
 PodRow = msgspec.defstruct(
@@ -90,19 +91,35 @@ def decode_record(data: bytes, *, where: str, engines: Mapping[str, Recommender]
     Raises:
         InputError: it is not a record; names *where* and the path in it.
     """
-    if data.startswith(_GZIP):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError) as problem:
-            raise InputError(where, "", str(problem), "a whole gzip file") from problem
     try:
-        file = _DECODER.decode(data)
-    except msgspec.MsgspecError as problem:
+        file = _DECODER.decode(unpacked(data, where=where))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         message, _, path = str(problem).partition(" - at ")
         raise InputError(where, path.strip("`"), message, "a decision record or snapshot of this version") from problem
     if file.version != VERSION:
         raise InputError(where, "$.version", file.version, str(VERSION))
     return _restored(file, where, engines)
+
+
+def unpacked(data: bytes, *, where: str) -> bytes:
+    """
+    Return *data*, decompressed if it is gzipped.
+
+    Raises:
+        InputError: it is no whole gzip file, or holds more than a GiB.
+    """
+    if not data.startswith(_GZIP):
+        return data
+    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        plain = reader.decompress(data, MAX_BYTES)
+    except zlib.error as problem:
+        raise InputError(where, "", str(problem), "a whole gzip file") from problem
+    if reader.unconsumed_tail:
+        raise InputError(where, "", "a larger file", f"at most {MAX_BYTES} bytes when decompressed")
+    if not reader.eof:
+        raise InputError(where, "", "a part of a gzip file", "a whole gzip file")
+    return plain
 
 
 def record_of(file: RecordFile) -> DecisionRecord:

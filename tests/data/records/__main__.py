@@ -1,0 +1,3 @@
+from tests.data.records import write
+
+write()
