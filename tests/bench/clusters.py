@@ -203,7 +203,11 @@ def _model(workload: Workload) -> WorkloadModel:
         workload=workload.key,
         fitted_at=NOW - 600,
         demand=DemandModel(
-            cores_per_request=0.01, peak_bytes=requests.memory * 0.85, parallelism=1.0, weak=False, samples=20_000
+            cores_per_request=0.01,
+            peak_bytes=requests.memory * 0.85,
+            parallelism=max(1.0, requests.cpu / 1000),
+            weak=False,
+            samples=20_000,
         ),
         season=SeasonalModel(
             peak=work.tobytes(),
