@@ -25,6 +25,11 @@ def sizes_scores(nodes: NodeColumns, pod_class: PodClass, rows: Rows) -> Ints:
     return resource_scores(allocatable, scored, allocatable - nodes.free[_SIZES, rows], asks=pod_class.sizes)
 
 
+def best_row(nodes: NodeColumns, rows: Rows, scores: Ints) -> int:
+    """Return the one of *rows* with the highest score; ties go by node name."""
+    return int(rows[_keys(nodes, rows, scores).argmin()])
+
+
 def best_first(nodes: NodeColumns, pod_class: PodClass, *, rows: Rows, steady: Ints, wanted: int) -> list[int]:
     """
     Return the rows that up to *wanted* pods go to, in order; ties go by node name.
@@ -35,11 +40,10 @@ def best_first(nodes: NodeColumns, pod_class: PodClass, *, rows: Rows, steady: I
     they are relative to the nodes that are still feasible, so the caller must
     work them out anew and ask again.
     """
-    ranks = nodes.ranks()[rows]
-    # One number orders by score, then by name.
-    keys = ranks - (steady + sizes_scores(nodes, pod_class, rows)) * len(nodes)
+    scores = steady + sizes_scores(nodes, pod_class, rows)
     if wanted == 1:
-        return [int(rows[keys.argmin()])]
+        return [best_row(nodes, rows, scores)]
+    ranks, keys = nodes.ranks()[rows], _keys(nodes, rows, scores)
     relative = bool(steady.min() != steady.max())
     if rows.size > wanted:
         # At every step one of the best `wanted` nodes is still untouched: no other is ever chosen.
@@ -64,6 +68,12 @@ def best_first(nodes: NodeColumns, pod_class: PodClass, *, rows: Rows, steady: I
             if relative:
                 break
     return placed
+
+
+def _keys(nodes: NodeColumns, rows: Rows, scores: Ints) -> Ints:
+    """Return one number for each row that orders by score, best first, and then by name."""
+    keys: Ints = nodes.ranks()[rows] - scores * len(nodes)
+    return keys
 
 
 class _Filling:

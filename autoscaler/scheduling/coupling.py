@@ -142,19 +142,16 @@ class Coupling:
         scored = feasible & self._has_keys(keys)
         total: Floats = np.zeros(len(self._nodes))
         for number, test in enumerate(pod_class.soft):
-            constraint = test.constraint
-            codes, values = self._nodes.codes(constraint.topology_key)
+            codes, values = self._nodes.codes(test.constraint.topology_key)
+            if test.constraint.topology_key == HOSTNAME:
+                weight = np.log(int(scored.sum()) + 2)
+                total += np.where(codes >= 0, self._by_row(test.matching) * weight + (test.max_skew - 1), 0.0)
+                continue
             counted = self._nodes.once(("soft", pod_class.index, number), partial(self._counted, pod_class, test, keys))
-            if constraint.topology_key == HOSTNAME:
-                sums, domains = self._by_row(test.matching), int(scored.sum())
-                by_row = np.where(codes >= 0, sums, 0)
-            else:
-                present = np.bincount(codes[scored & (codes >= 0)], minlength=len(values)) > 0
-                # For the built-in constraints, nodes without the label are a domain of their own.
-                domains = int(present.sum()) + int((scored & (codes < 0)).any())
-                by_row = np.append(self._sums(test.matching, codes, len(values), counted), 0)[codes]
-            weight = np.log(domains + 2)
-            total += np.where(codes >= 0, by_row * weight + (test.max_skew - 1), 0.0)
+            # For the built-in constraints, nodes without the label are a domain of their own.
+            weight = np.log(np.count_nonzero(np.bincount(codes[scored] + 1)) + 2)
+            by_domain = self._sums(test.matching, codes, len(values), counted) * weight + (test.max_skew - 1)
+            total += np.append(by_domain, 0.0)[codes]
         raw = np.floor(total + 0.5).astype(np.int64)
         return _upside_down(raw, scored)
 

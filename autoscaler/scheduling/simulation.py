@@ -23,7 +23,7 @@ from autoscaler.model.node import Node, NodeTemplate
 from autoscaler.model.pod import Phase, Pod, PodShape
 from autoscaler.model.resources import Resources
 from autoscaler.model.workload import Namespace
-from autoscaler.scheduling.best_first import best_first, sizes_scores
+from autoscaler.scheduling.best_first import best_first, best_row, sizes_scores
 from autoscaler.scheduling.classes import (
     CPU_COLUMN,
     ClassBook,
@@ -234,10 +234,11 @@ class Simulation:
         ever over-filled. Each pod goes to the best-scored node; ties by name.
         """
         pod_class = self._book.of(shape)
+        if not pod_class.plain:
+            return self._place_one_by_one(pod_class, count)
         placed: list[int] = []
         while len(placed) < count:
-            wanted = count - len(placed) if pod_class.plain else 1
-            got = self._place_best(pod_class, wanted)
+            got = self._place_best(pod_class, count - len(placed))
             if not got:
                 break
             placed += got
@@ -319,6 +320,23 @@ class Simulation:
         steady = self._steady_scores(pod_class, feasible)[rows]
         placed = best_first(self._nodes, pod_class, rows=rows, steady=steady, wanted=wanted)
         self._settle(pod_class, Counter(placed))
+        return placed
+
+    def _place_one_by_one(self, pod_class: PodClass, count: int) -> list[int]:
+        """Place pods that bear on each other's places: each changes the rules' answers, and one node's resources."""
+        nodes = self._nodes
+        by_size = sizes_scores(nodes, pod_class, np.arange(len(nodes)))
+        placed: list[int] = []
+        while len(placed) < count:
+            feasible = self._feasible(pod_class)
+            rows = np.flatnonzero(feasible)
+            if not rows.size:
+                break
+            scores = self._steady_scores(pod_class, feasible)[rows] + by_size[rows]
+            row = best_row(nodes, rows, scores)
+            self._settle(pod_class, {row: 1})
+            by_size[row] = sizes_scores(nodes, pod_class, np.array([row]))[0]
+            placed.append(row)
         return placed
 
     def _fill_free(self, pod_class: PodClass, count: int, within: Mask | None) -> list[tuple[int, int]]:
