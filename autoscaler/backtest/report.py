@@ -13,7 +13,7 @@ from autoscaler.backtest.results import LABELS, MEANINGS, METRICS, Failure, Outc
 from autoscaler.backtest.scenario import Scenario
 
 _TEMPLATE = Path(__file__).with_name("report.html")
-_FIRST = ("joint", "hpa", "hpa+vpa", "mpa", "static", "vpa")
+_FIRST = ("joint", "hpa+season", "hpa", "hpa+vpa", "mpa", "static", "vpa")
 _ASSUMED = """<p>Every engine met the same load, machines, delays and faults, second for second. Nothing here was
 measured on a real cluster: traffic is replayed from the traces named in the scenario, CPU is shared by weight on each
 node, latency follows a queueing formula, pods take their start time and nodes their boot time, metrics are late,

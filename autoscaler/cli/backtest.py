@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autoscaler.backtest.results import Job, Outcome
     from autoscaler.backtest.scenario import Scenario
 
-DEFAULT_ENGINES = "static,hpa,hpa+vpa,mpa,joint"
+DEFAULT_ENGINES = "static,hpa,hpa+vpa,mpa,hpa+season,joint"
 MOST_SEEDS = 100
 
 
