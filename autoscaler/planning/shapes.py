@@ -30,6 +30,7 @@ _FILL = 0.93
 _ADOPT_BELOW = 0.92
 """A shape is adopted when it costs less than this share of the present one."""
 _POD_START_USD = 0.002
+_ABSURD = 1e15
 _ALONE_SHARE = 0.5
 """Weight of what a pod costs when only its like are on a node, beside the duals, when shapes are compared."""
 
@@ -44,7 +45,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     peaks: tuple[float, ...]
     parallelism: float
     slowdown: float
-    demand: DemandModel
+    demand: DemandModel = DemandModel()
     cpu: int
     memory: int = 0
     """Bytes a pod asks for now, where nothing was learned of its memory."""
@@ -73,10 +74,17 @@ def choose_shapes(sizings: Sequence[Sizing], groups: Sequence[NodeGroup]) -> Sha
     """
     Return the cheapest shape of each workload and the shadow prices.
 
-    All `peaks` must have one length. Without workloads or groups: nothing.
+    Without workloads or groups: nothing. A workload whose figures are not
+    finite, or that no option can serve within its bounds, gets no shape.
+
+    Raises:
+        ValueError: the workloads' `peaks` differ in length.
     """
+    sizings = [sizing for sizing in sizings if _is_sound(sizing)]
+    if len({len(sizing.peaks) for sizing in sizings}) > 1:
+        raise ValueError("all workloads must have peaks for the same parts of the day")
     machines = _machines(groups)
-    options = [option for owner, sizing in enumerate(sizings) for option in _options(owner, sizing)]
+    options = [option for owner, sizing in enumerate(sizings) for option in _options(owner, sizing, machines)]
     if not len(machines) or not options:
         return Shapes()
     parts = len(sizings[0].peaks)
@@ -85,6 +93,13 @@ def choose_shapes(sizings: Sequence[Sizing], groups: Sequence[NodeGroup]) -> Sha
         return Shapes()
     costs = np.array([_cost(option, duals, machines) for option in options])
     return Shapes(chosen=_choices(sizings, options, costs), prices=_prices(duals))
+
+
+def _is_sound(sizing: Sizing) -> bool:
+    demand = sizing.demand
+    learned = (demand.idle_cores, demand.base_bytes, demand.bytes_per_core, demand.peak_bytes)
+    own = (sizing.parallelism, sizing.memory, sizing.cpu, sizing.low)
+    return bool(sizing.peaks) and all(0 <= number < _ABSURD for number in (*sizing.peaks, *own, *learned))
 
 
 def cores_at(sizing: Sizing, cpu: int) -> float:
@@ -108,7 +123,7 @@ def pods_for(sizing: Sizing, cpu: int) -> tuple[int, ...]:
     return pods if max(pods) <= max(sizing.high, sizing.low) else ()
 
 
-def _options(owner: int, sizing: Sizing) -> list[_Option]:
+def _options(owner: int, sizing: Sizing, machines: Floats) -> list[_Option]:
     steps = (
         [] if sizing.fixed else [round(step * 1000) for step in LADDER if step <= max(sizing.parallelism, LADDER[1])]
     )
@@ -118,9 +133,15 @@ def _options(owner: int, sizing: Sizing) -> list[_Option]:
         if not pods and cpu == sizing.cpu:
             # What is there must stay representable, however poor.
             pods = tuple(min(max(sizing.low, 1), sizing.high) for _ in sizing.peaks)
-        if pods:
-            found.append(_Option(owner=owner, cpu=cpu, memory=memory_of(sizing, cpu), pods=pods))
+        option = _Option(owner=owner, cpu=cpu, memory=memory_of(sizing, cpu), pods=pods)
+        if pods and (cpu == sizing.cpu or _fits(option, machines)):
+            found.append(option)
     return found
+
+
+def _fits(option: _Option, machines: Floats) -> bool:
+    size = (option.cpu / 1000, option.memory / GIB, 1.0)
+    return bool(np.any(np.all(machines[:, :3] >= size, axis=1)))
 
 
 def _machines(groups: Sequence[NodeGroup]) -> Floats:
@@ -154,8 +175,11 @@ def _solve(options: Sequence[_Option], machines: Floats, *, workloads: int, part
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", 1)
     rows = 3 * parts
-    lower = np.concatenate((np.zeros(rows), np.ones(workloads)))
-    upper = np.concatenate((np.full(rows, highspy.kHighsInf), np.ones(workloads)))
+    # A workload without any option must not make the others' programme infeasible.
+    served = np.zeros(workloads)
+    served[[option.owner for option in options]] = 1.0
+    lower = np.concatenate((np.zeros(rows), served))
+    upper = np.concatenate((np.full(rows, highspy.kHighsInf), served))
     nothing = np.zeros(0, dtype=np.int32)
     solver.addRows(rows + workloads, lower, upper, 0, nothing, nothing, np.zeros(0))
     _add_options(solver, options, rows=rows)
