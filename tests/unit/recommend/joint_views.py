@@ -23,7 +23,7 @@ from autoscaler.testing.builders import NOW, make_pod, make_shape, make_workload
 KEY = "default/Deployment/web"
 GAP = Missing(MissingReason.ABSENT)
 SEEN: Mapping[str, float] = {"Cpu": 0.8, "Ready": 2.0, "MemoryPeak": 250.0 * MIB}
-LEARNED = DemandModel(cores_per_request=0.0, peak_bytes=300.0 * MIB, parallelism=1.0, weak=False, samples=20_000)
+LEARNED = DemandModel(cores_per_request=0.0, peak_bytes=300.0 * MIB, weak=False, samples=20_000)
 
 
 def readings(**values: float | Missing) -> dict[Signal, Reading]:
