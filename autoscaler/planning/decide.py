@@ -46,7 +46,7 @@ def signals_of(
 ) -> list[Signal]:
     """Return what must be read before `decide` can judge the workloads of *snapshot*."""
     governed = effective_policies(snapshot, policies)
-    return wanted_signals(SnapshotIndex(snapshot), governed, engines)
+    return wanted_signals(snapshot, governed, engines)
 
 
 def decide(
@@ -130,7 +130,7 @@ def _limits(rules: ScalingPolicySpec, *, room_pods: int) -> GuardLimits:
 def _plan(
     index: SnapshotIndex, actions: tuple[AnyAction, ...], parts: Mapping[str, WorkloadActions], nodes: NodePlan
 ) -> Plan:
-    now = sum(node.usd_per_hour for node in index.snapshot.nodes)
+    now = sum((node.usd_per_hour for node in index.snapshot.nodes), 0.0)
     price = {node.name: node.usd_per_hour for node in index.snapshot.nodes}
     change = sum(action.usd_per_hour for action in actions if isinstance(action, SetGroupSize))
     going = {name for action in actions for name in _leaving(action)}

@@ -64,7 +64,8 @@ def plan_nodes(
     pending = pending_pods(index, parts)
     ghosts = _ghosts(index, parts, advice, rules)
     removal_rules = _removal_rules(rules, advice)
-    if not pending and not ghosts and nothing_to_remove(snapshot, state, removal_rules):
+    is_quiet = nothing_to_remove(snapshot, state, removal_rules)
+    if is_quiet and not pending and not ghosts:
         return NodePlan(last_consolidation_at=state.last_consolidation_at)
     simulation = planning_simulation(snapshot)
     rest = _place(simulation, pending)
@@ -73,7 +74,11 @@ def plan_nodes(
     missing = _place(haunted, ghosts)
     bought = _buy(index, rules, [*rest, *missing], haunted)
     growth = {size.group: size.size for size in bought.sizes}
-    removed = _give_back(index, removal_rules, state, simulation, ghosts=ghosts, room=room, sizes=growth)
+    removed = (
+        RemovalPlan()
+        if is_quiet
+        else _give_back(index, removal_rules, state, simulation, ghosts=ghosts, room=room, sizes=growth)
+    )
     actions = (*bought.sizes, *removed.actions)
     mine = _whose(rules)
     notes = (*_pending_notes(bought.stranded, rest), *removed.notes)

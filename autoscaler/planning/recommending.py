@@ -18,6 +18,7 @@ from autoscaler.model.readings import Signal
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import Resources
+from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState, WorkloadMemory
 from autoscaler.model.workload import Workload
 from autoscaler.planning.effective import Effective
@@ -66,11 +67,11 @@ def recommend_all(
 
 
 def wanted_signals(
-    index: SnapshotIndex, governed: Mapping[str, Effective], engines: Mapping[str, Recommender]
+    snapshot: ClusterSnapshot, governed: Mapping[str, Effective], engines: Mapping[str, Recommender]
 ) -> list[Signal]:
     """Return the signals that the engines of all governed workloads want to read, each once, in order."""
     wanted: dict[Signal, None] = {}
-    for workload in index.snapshot.workloads:
+    for workload in snapshot.workloads:
         effective = governed.get(workload.key)
         if effective is None or _why_not(workload, effective, engines) is not None:
             continue

@@ -9,7 +9,7 @@ simulation share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from autoscaler.model.placement import Effect, PodTerm, PreferredPodTerm, Taint, TopologySpread
@@ -80,14 +80,14 @@ class ShapeRules:
     """What placement reads of a shape alone, the same in every book; `rules_of` works it out once."""
 
     __slots__ = (
-        "affinity_keys", "demand", "hard", "ports", "scored", "signature", "sizes", "soft", "streams",
+        "affinity_keys", "amounts", "hard", "ports", "scored", "signature", "sizes", "soft", "streams",
         "tolerates_cordon",
     )  # fmt: skip
 
     def __init__(self, shape: PodShape) -> None:
-        affinity, scored = shape.affinity, scoring_requests(shape)
-        self.demand = effective_requests(shape)
-        self.sizes = (cut(self.demand.cpu), cut(self.demand.memory))
+        affinity, demand, scored = shape.affinity, effective_requests(shape), scoring_requests(shape)
+        self.amounts = _amounts(demand, pods=1)
+        self.sizes = (cut(demand.cpu), cut(demand.memory))
         self.scored = (cut(scored.cpu), cut(scored.memory))
         self.tolerates_cordon = untolerated_taint(shape, (CORDON,)) is None
         self.signature = (
@@ -126,15 +126,16 @@ class PodClass:
     def __init__(self, shape: PodShape, *, terminating: bool, index: int, book: ClassBook) -> None:
         rules, affinity = rules_of(shape), shape.affinity
         self.shape, self.terminating, self.index = shape, terminating, index
-        self.takes = book.amounts(rules.demand, pods=1)
-        self.asks = tuple([(column, min(amount, MAX_AMOUNT + 1)) for column, amount in self.takes if amount > 0])
+        self.takes = book.by_column(rules.amounts)
+        self.asks = tuple([take for take in self.takes if take[1] > 0])
         self.sizes, self.scored, self.signature = rules.sizes, rules.scored, rules.signature
         self.tolerates_cordon, self.affinity_keys = rules.tolerates_cordon, rules.affinity_keys
         self.hard, self.ports = rules.hard, rules.ports
         self.soft_is_default = not shape.spread
         self.soft = _tests(book.default_spread(shape), shape) if self.soft_is_default else rules.soft
-        self.affinity = _affinity_tally(shape, book.namespaces) if affinity.pod_required else None
-        self.first = matches_all_terms(affinity.pod_required, shape, shape, book.namespaces)
+        needs = affinity.pod_required
+        self.affinity = _affinity_tally(shape, book.namespaces) if needs else None
+        self.first = bool(needs) and matches_all_terms(needs, shape, shape, book.namespaces)
         self.anti = _anti_tallies(shape, book.namespaces) if affinity.pod_anti_required else {}
         wishes = affinity.pod_preferred or affinity.pod_anti_preferred
         self.wishes = _wish_tallies(shape, book.namespaces) if wishes else {}
@@ -192,13 +193,12 @@ class ClassBook:
         """Return amounts by column, *pods* pod slots added, in int64's safe range."""
         found = self._amounts.get((resources, pods))
         if found is None:
-            found = self._amounts[resources, pods] = self._amounts_of(resources, pods)
+            found = self._amounts[resources, pods] = self.by_column(_amounts(resources, pods=pods))
         return found
 
-    def _amounts_of(self, resources: Resources, pods: int) -> tuple[tuple[int, int], ...]:
-        amounts = [(self.column(name), cut(amount)) for name, amount in resources.items() if amount and name != PODS]
-        slots = resources.get(PODS) + pods
-        return ((PODS_COLUMN, cut(slots)), *amounts) if slots else tuple(amounts)
+    def by_column(self, amounts: Iterable[tuple[str, int]]) -> tuple[tuple[int, int], ...]:
+        columns = self.columns
+        return tuple([(columns.setdefault(name, len(columns)), amount) for name, amount in amounts])
 
     def column(self, name: str) -> int:
         """Return the column of a resource, a new one for a new name."""
@@ -250,8 +250,15 @@ def cut(amount: int) -> int:
     return max(-MAX_AMOUNT, min(MAX_AMOUNT + 1, amount))
 
 
-def _tests(constraints: Iterable[TopologySpread], shape: PodShape) -> tuple[SpreadTest, ...]:
-    return tuple([SpreadTest(constraint, shape) for constraint in constraints])
+def _amounts(resources: Resources, *, pods: int) -> tuple[tuple[str, int], ...]:
+    """Return what is not zero, in int64's safe range; pod slots, with *pods* more, come first."""
+    slots = resources.get(PODS) + pods
+    amounts = [(name, cut(amount)) for name, amount in resources.items() if amount and name != PODS]
+    return ((PODS, cut(slots)), *amounts) if slots else tuple(amounts)
+
+
+def _tests(constraints: Sequence[TopologySpread], shape: PodShape) -> tuple[SpreadTest, ...]:
+    return tuple([SpreadTest(constraint, shape) for constraint in constraints]) if constraints else ()
 
 
 def _streams(shape: PodShape) -> tuple[tuple[str, ...], ...]:

@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.model.node import Node
 from autoscaler.model.placement import Effect, Taint
 from autoscaler.model.resources import Resources
 from autoscaler.scheduling.classes import MAX_AMOUNT, ClassBook, PodClass
 from autoscaler.scheduling.requirements import (
+    label_map,
     matches_node_affinity,
     node_term_matches,
     tolerates,
@@ -107,6 +109,25 @@ class NodeColumns:
         self._flags[:, row] = True
         self._changed()
         return row
+
+    def add_all(self, nodes: Sequence[Node]) -> None:
+        """Give each node the next row, in order; the columns must still be empty."""
+        kinds: dict[tuple[tuple[int, int], ...], int] = {}
+        amounts = [self._book.amounts(node.allocatable, pods=0) for node in nodes]
+        kind_of = np.array([kinds.setdefault(each, len(kinds)) for each in amounts], np.intp)
+        self._widen()
+        self._grow(len(nodes))
+        room = np.zeros((len(self._free), len(kinds)), np.int64)
+        for each, kind in kinds.items():
+            for column, amount in each:
+                room[column, kind] = min(amount, MAX_AMOUNT)
+        self.names = [node.name for node in nodes]
+        self._labels = [label_map(node.labels) for node in nodes]
+        self._taints = [node.taints for node in nodes]
+        self._allocatable[:, : len(nodes)] = self._free[:, : len(nodes)] = room[:, kind_of]
+        self._flags[:, : len(nodes)] = True
+        self.open[:] = [not node.unschedulable for node in nodes]
+        self._changed()
 
     def take(self, pod_class: PodClass, row: int, *, pods: int) -> None:
         """Take off what so many pods of a class use on a node; fewer than none give it back."""

@@ -73,9 +73,7 @@ class Simulation:
         """
         book = ClassBook(namespaces, default_spread)
         columns = NodeColumns(book)
-        for node in nodes:
-            row = columns.add(node.name, label_map(node.labels), node.taints, allocatable=node.allocatable)
-            columns.open[row] = not node.unschedulable
+        columns.add_all(tuple(nodes))
         rows = {name: row for row, name in enumerate(columns.names)}
         pods = tuple(pods)
         placed = book.placed(pods, rows)

@@ -56,7 +56,7 @@ def test_a_measured_start_replaces_the_assumed_one() -> None:
 def test_signals_are_asked_for_once_and_only_for_what_is_governed() -> None:
     snapshot = cluster({"api": (2, 1.0), "web": (3, 1.0)})
     off = msgspec.structs.replace(policies(), mpas=(mpa("api", policy={"updateMode": "Off"}),))
-    wanted = wanted_signals(SnapshotIndex(snapshot), effective_policies(snapshot, off), BUILT_IN)
+    wanted = wanted_signals(snapshot, effective_policies(snapshot, off), BUILT_IN)
     assert Signal(key("web"), SignalKind.CPU) in wanted
     assert len(set(wanted)) == len(wanted)
     assert not [signal for signal in wanted if signal.workload == key("api")]
