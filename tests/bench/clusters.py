@@ -170,13 +170,14 @@ def _pods(
     cores = np.array([workload.template.containers[0].requests.cpu for workload in workloads])[owners].cumsum()
     room = np.array([node.allocatable.cpu for node in nodes]).cumsum()
     homes = np.minimum(np.searchsorted(room * (cores[-1] / room[-1]), cores, side="left"), len(nodes) - 1)
-    pending = random.random(len(owners)) < waiting
-    numbers: dict[int, int] = {}
-    pods = []
-    for owner, home, waits in zip(owners.tolist(), homes.tolist(), pending.tolist(), strict=True):
-        numbers[owner] = numbers.get(owner, 0) + 1
-        pods.append(_pod(workloads[owner], numbers[owner], "" if waits else nodes[home].name))
-    return tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name)))
+    homes[random.random(len(owners)) < waiting] = -1
+    # Workloads are in order, so that pods are made in the order in which the API lists them.
+    by_owner = np.split(homes[np.argsort(owners, kind="stable")], np.cumsum(np.bincount(owners))[:-1])
+    return tuple(
+        _pod(workload, number, "" if home < 0 else nodes[home].name)
+        for workload, places in zip(workloads, by_owner, strict=True)
+        for number, home in enumerate(places.tolist())
+    )
 
 
 def _pod(workload: Workload, number: int, node: str) -> Pod:
