@@ -20,11 +20,9 @@ from autoscaler.model.node import NodeGroup
 from autoscaler.model.resources import PODS
 from autoscaler.model.snapshot import DemandModel, Prices, ShapeOption
 from autoscaler.model.units import GIB
-from autoscaler.recommend.demand import Floats, safe_utilisation
+from autoscaler.recommend.demand import LADDER, Floats, safe_utilisation
 from autoscaler.recommend.joint_size import requested_memory
 
-LADDER = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
-"""Cores; a step is about 40 %, which gives hysteresis and few classes."""
 _FILL = 0.93
 """Share of node capacity that packing fills in practice (algorithms, section 6.1)."""
 _ADOPT_BELOW = 0.92
@@ -124,9 +122,7 @@ def pods_for(sizing: Sizing, cpu: int) -> tuple[int, ...]:
 
 
 def _options(owner: int, sizing: Sizing, machines: Floats) -> list[_Option]:
-    steps = (
-        [] if sizing.fixed else [round(step * 1000) for step in LADDER if step <= max(sizing.parallelism, LADDER[1])]
-    )
+    steps = [] if sizing.fixed else [step for step in LADDER if step <= max(sizing.parallelism * 1000, LADDER[1])]
     found = []
     for cpu in sorted({*steps, sizing.cpu} if sizing.cpu > 0 else steps):
         pods = pods_for(sizing, cpu)

@@ -93,10 +93,11 @@ class JointRecommender:
         memory = _correct_margin(view, params, memory)
         work = observed_work(view)
         memory = remember_work(view.now, params, memory, work)
-        sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory, work_known=work is not None)
-        cores = pod_capacity(view, params, sizes)
         seen = outlook(view, params, memory, work)
         demand = seen.demand(view.reaction_seconds)
+        known = demand if work is not None else None
+        sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory, demand=known)
+        cores = pod_capacity(view, params, sizes)
         if demand is None:
             return _hold(view, sizes, size_reasons, urgent=urgent), memory
         held = work is None or lacks_requests(view)

@@ -9,6 +9,7 @@ of memory is not known, the peak seen plus 15 %.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ from autoscaler.model.resources import CPU, MEMORY, Resources, format_amount
 from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.spec import Quantity
 from autoscaler.model.units import MIB, format_bytes
+from autoscaler.recommend.demand import LADDER
 from autoscaler.recommend.limits import MAX_QUANTITY, limits_for
 
 if TYPE_CHECKING:
@@ -39,13 +41,14 @@ _SHRINK_BAND = 1.25
 
 
 def size(
-    view: WorkloadView, params: JointParams, memory: JointMemory, *, work_known: bool
+    view: WorkloadView, params: JointParams, memory: JointMemory, *, demand: float | None
 ) -> tuple[tuple[ContainerSize, ...], JointMemory, tuple[Reason, ...], bool]:
     """
     Return the sizes of the main container (all others keep theirs), the new
     memory, the reasons, and whether it is urgent (a kill happened).
 
-    CPU shrinks only where the work is known, memory only where its peak is.
+    *demand* is the work expected, in cores, None where nothing is known of it.
+    CPU shrinks only where it is known, memory only where its peak is.
     """
     main = main_container(view)
     if main is None or _constraints(view, main).mode == _OFF:
@@ -55,8 +58,9 @@ def size(
     target: dict[str, int] = {}
     reasons: list[Reason] = []
     settled = view.now - memory.sized_at >= params.shape_dwell_seconds or not memory.sized_at
-    if params.size_cpu and CPU in controlled and settled:
-        wanted, why = _cpu_change(view, main, may_shrink=work_known)
+    if params.size_cpu and CPU in controlled:
+        least = _least_cpu(view, params, demand)
+        wanted, why = _cpu_change(view, main, least=least, settled=settled, may_shrink=demand is not None)
         if why is not None:
             target[CPU] = wanted
             reasons.append(why)
@@ -97,14 +101,37 @@ def requested_memory(demand: DemandModel, planned: float, parallelism: float) ->
     return memory_at(demand, min(_BURST * planned, parallelism))
 
 
-def _cpu_change(view: WorkloadView, main: Container, *, may_shrink: bool) -> tuple[int, Reason | None]:
+def _least_cpu(view: WorkloadView, params: JointParams, demand: float | None) -> int:
+    """
+    Return the millicores that a pod must ask for when there are as many as may be, 0 where nothing is known.
+
+    What cannot scale out any further can only grow: within what one pod can
+    use, by steps of the ladder.
+    """
+    from autoscaler.recommend.joint import bounds, pod_parallelism
+
+    if not demand or not math.isfinite(demand):
+        return 0
+    idle = view.model.demand.idle_cores if view.model else 0.0
+    cores = min((demand / max(bounds(view)[1], 1) + idle) / params.fill, pod_parallelism(view))
+    if cores * 1000 <= LADDER[0]:
+        return 0
+    return next((step for step in LADDER if step >= cores * 1000), math.ceil(cores * 1000))
+
+
+def _cpu_change(
+    view: WorkloadView, main: Container, *, least: int, settled: bool, may_shrink: bool
+) -> tuple[int, Reason | None]:
     """Return the CPU the main container should ask for and why; no reason means leave it."""
-    shape = view.model.shape if view.model else None
-    if shape is None:
-        return 0, None
+    shape, now = view.model.shape if view.model else None, main.requests.cpu
     others = sum(c.requests.cpu for c in view.workload.template.containers if c is not main)
-    wanted = max(shape.cpu - others, 10)
-    if wanted == main.requests.cpu or (wanted < main.requests.cpu and not may_shrink):
+    if now and least - others > now:
+        message = f"{least}m a pod serve the work on as many pods as there may be, {now + others}m are asked for"
+        return least - others, Reason(Code.USAGE_ABOVE_REQUEST, message)
+    if shape is None or not settled:
+        return 0, None
+    wanted = max(shape.cpu - others, least - others, 10)
+    if wanted == now or (wanted < now and not may_shrink):
         return 0, None
     runner_up = f"; next best {shape.runner_up}" if shape.runner_up else ""
     message = f"{shape.cpu}m a pod serves the day's load at {shape.usd_per_hour * 24:.2f} USD/day{runner_up}"

@@ -9,7 +9,8 @@ import pytest
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.units import GIB, MIB
-from autoscaler.planning.shapes import LADDER, Shapes, Sizing, choose_shapes, cores_at, memory_of, pods_for
+from autoscaler.planning.shapes import Shapes, Sizing, choose_shapes, cores_at, memory_of, pods_for
+from autoscaler.recommend.demand import LADDER
 from autoscaler.testing.builders import make_group
 
 FLAT = (4.0,) * 4
@@ -39,7 +40,7 @@ def chosen(shapes: Shapes) -> dict[str, int]:
 def test_a_shape_of_the_ladder_or_the_present_one_is_chosen() -> None:
     found = chosen(choose_shapes([sizing("a"), sizing("b", cpu=333)], MACHINES))
     assert set(found) == {"a", "b"}
-    assert all(cpu / 1000 in LADDER or cpu == 333 for cpu in found.values())
+    assert all(cpu in LADDER or cpu == 333 for cpu in found.values())
 
 
 def test_a_poor_shape_is_left_for_one_that_is_much_cheaper() -> None:

@@ -178,3 +178,20 @@ def test_an_absurd_model_counts_as_none() -> None:
     advice, _ = ask(view(model=model(demand=absurd, cpu=50)), JointMemory())
     assert advice.containers == ()
     assert advice.replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("most", "cores", "target"),
+    [
+        pytest.param(1, 1.5, 2000, id="one-pod-must-do-it-all"),
+        pytest.param(4, 1.5, None, id="four-pods-share-it"),
+        pytest.param(1, 50.0, 2000, id="not-past-what-a-pod-can-use"),
+    ],
+)
+def test_what_cannot_scale_out_grows_at_once(most: int, cores: float, target: int | None) -> None:
+    """A workload at its most replicas is served by larger pods, by a step of the ladder."""
+    bounds = {"global": {"minReplicas": 1, "maxReplicas": most}}
+    document = {"goals": {"slo": {"parallelism": 2}}, "constraints": bounds}
+    advice, _ = ask(view(readings(Cpu=cores, Ready=1.0), spec=spec(**document)))
+    grown = [size.target.cpu for size in advice.containers if size.target.has("cpu")]
+    assert grown == ([] if target is None else [target])
