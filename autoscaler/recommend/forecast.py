@@ -8,6 +8,7 @@ A forecast may raise a target over the reactive need and never lowers it below.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -90,11 +91,10 @@ def level(model: SeasonalModel, recent_mean: float, *, now: float, span: float =
 
     *recent_mean* is the mean work over the *span* seconds before *now*.
     """
-    usual = profile(model.mean)
-    if not usual.shape[1] or not 0 <= recent_mean < math.inf or not math.isfinite(now):
+    if not model.mean or not 0 <= recent_mean < math.inf or not math.isfinite(now):
         return 1.0
     slots = _slots(now - min(max(span, 1.0), DAY), now - 1)
-    expected = sum(float(usual[_at(slot)]) for slot in slots) / max(len(slots), 1)
+    expected = _mean_within(model.mean, slots.start, slots.stop)
     if not expected > 1e-9:
         return 1.0
     return min(max(recent_mean / expected, 0.2), 5.0)
@@ -102,10 +102,10 @@ def level(model: SeasonalModel, recent_mean: float, *, now: float, span: float =
 
 def season_peak(model: SeasonalModel, *, start: float, end: float) -> float:
     """Return the profile's usual maximum within start..end (epoch seconds, a day at most), 0 without a profile."""
-    usual = profile(model.peak)
-    if not usual.shape[1] or not math.isfinite(start):
+    if not model.peak or not math.isfinite(start):
         return 0.0
-    return max((float(usual[_at(slot)]) for slot in _slots(start, min(end, start + DAY))), default=0.0)
+    slots = _slots(start, min(end, start + DAY))
+    return _peak_within(model.peak, slots.start, slots.stop)
 
 
 def day_peaks(model: SeasonalModel, parts: int) -> Floats:
@@ -133,6 +133,20 @@ def error_quantile(model: SeasonalModel, *, horizon: float, share: float) -> flo
 
 def _slots(start: float, end: float) -> range:
     return range(int(start // SLOT_SECONDS), int(end // SLOT_SECONDS) + 1)
+
+
+@lru_cache(maxsize=1 << 14)
+def _mean_within(packed: bytes, first: int, stop: int) -> float:
+    """Return a profile's mean over slots; for minutes on end it is asked for the same ones."""
+    usual = profile(packed)
+    return sum(float(usual[_at(slot)]) for slot in range(first, stop)) / max(stop - first, 1)
+
+
+@lru_cache(maxsize=1 << 14)
+def _peak_within(packed: bytes, first: int, stop: int) -> float:
+    """Return a profile's maximum over slots, 0 over none."""
+    usual = profile(packed)
+    return max((float(usual[_at(slot)]) for slot in range(first, stop)), default=0.0)
 
 
 def _at(slot: int) -> tuple[int, int]:
