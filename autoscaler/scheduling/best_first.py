@@ -25,6 +25,12 @@ def sizes_scores(nodes: NodeColumns, pod_class: PodClass, rows: Rows) -> Ints:
     return resource_scores(allocatable, scored, allocatable - nodes.free[_SIZES, rows], asks=pod_class.sizes)
 
 
+def size_score(nodes: NodeColumns, pod_class: PodClass, row: int) -> int:
+    """Return `sizes_scores` of one row, sooner."""
+    filling = _Filling(nodes, pod_class, row)
+    return resource_score(filling.allocatable, filling.scored, filling.taken, asks=pod_class.sizes)
+
+
 def best_row(nodes: NodeColumns, rows: Rows, scores: Ints) -> int:
     """Return the one of *rows* with the highest score; ties go by node name."""
     return int(rows[_keys(nodes, rows, scores).argmin()])

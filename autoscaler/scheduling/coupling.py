@@ -144,8 +144,10 @@ class Coupling:
         for number, test in enumerate(pod_class.soft):
             codes, values = self._nodes.codes(test.constraint.topology_key)
             if test.constraint.topology_key == HOSTNAME:
-                weight = np.log(int(scored.sum()) + 2)
-                total += np.where(codes >= 0, self._by_row(test.matching) * weight + (test.max_skew - 1), 0.0)
+                rows, weights = _arrays(self._residents.tally(test.matching))
+                by_row = np.where(codes >= 0, test.max_skew - 1.0, 0.0)
+                by_row[rows] += np.where(codes[rows] >= 0, weights * np.log(np.count_nonzero(scored) + 2), 0.0)
+                total += by_row
                 continue
             counted = self._nodes.once(("soft", pod_class.index, number), partial(self._counted, pod_class, test, keys))
             # For the built-in constraints, nodes without the label are a domain of their own.

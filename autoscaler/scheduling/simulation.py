@@ -23,7 +23,7 @@ from autoscaler.model.node import Node, NodeTemplate
 from autoscaler.model.pod import Phase, Pod, PodShape
 from autoscaler.model.resources import Resources
 from autoscaler.model.workload import Namespace
-from autoscaler.scheduling.best_first import best_first, best_row, sizes_scores
+from autoscaler.scheduling.best_first import best_first, best_row, size_score, sizes_scores
 from autoscaler.scheduling.classes import (
     CPU_COLUMN,
     ClassBook,
@@ -333,7 +333,7 @@ class Simulation:
             scores = self._steady_scores(pod_class, feasible)[rows] + by_size[rows]
             row = best_row(nodes, rows, scores)
             self._settle(pod_class, {row: 1})
-            by_size[row] = sizes_scores(nodes, pod_class, np.array([row]))[0]
+            by_size[row] = size_score(nodes, pod_class, row)
             placed.append(row)
         return placed
 
