@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from autoscaler.model.pod import Pod, Termination
 from autoscaler.model.readings import PodSample, PodSamples, Reading, Series, SignalKind
+from autoscaler.model.recommendation import ContainerSize
 from autoscaler.recommend.histogram import LARGEST_TIME, Floats
 from autoscaler.recommend.updater import OOM_KILLED
 from autoscaler.recommend.vertical import (
@@ -38,12 +39,24 @@ class VpaMemory(msgspec.Struct, frozen=True, kw_only=True):
     """
     What is remembered of one workload, by container and by (pod, container).
 
-    `fed_at` is when samples were last taken in (epoch seconds, 0 for never).
+    `fed_at` is when samples were last taken in (epoch seconds, 0 for never),
+    `estimates` what followed from all there was then.
     """
 
     containers: tuple[ContainerMemory, ...] = ()
     windows: tuple[PodWindow, ...] = ()
     fed_at: float = 0.0
+    estimates: tuple[ContainerSize, ...] = ()
+
+
+def is_due(memory: VpaMemory, params: VpaParams, *, now: float, period: float) -> bool:
+    """
+    Tell whether samples are to be taken in: at most one a container and `sample_seconds`.
+
+    Half a *period* early is in time, so that jitter does not double the interval.
+    """
+    since = now - memory.fed_at
+    return not 0.0 <= since < params.sample_seconds - period / 2.0
 
 
 class UsageHistory:
@@ -86,13 +99,8 @@ class UsageHistory:
         return kills
 
     def feed(self, cpu: Reading | None, memory: Reading | None, *, now: float, period: float) -> None:
-        """
-        Add the samples of this cycle, at most one a container and `sample_seconds`.
-
-        Half a *period* early is in time, so that jitter does not double the interval.
-        """
-        since = now - self._before.fed_at
-        if 0.0 <= since < self._params.sample_seconds - period / 2.0:
+        """Add the samples of this cycle, if it is time for some."""
+        if not is_due(self._before, self._params, now=now, period=period):
             return
         known = {pod.name for pod in self._pods}
         fed = False

@@ -27,7 +27,7 @@ from autoscaler.model.workload import Workload
 from autoscaler.recommend.capping import ANY_CONTAINER, SizeBounds, fit_to_pod, fit_to_total
 from autoscaler.recommend.limits import SIZED, limits_for
 from autoscaler.recommend.updater import has_quick_oom
-from autoscaler.recommend.usage_history import UsageHistory, VpaMemory, seed_from_history
+from autoscaler.recommend.usage_history import UsageHistory, VpaMemory, is_due, seed_from_history
 from autoscaler.recommend.vertical import ContainerHistory, VpaParams, estimate
 
 __all__ = ["VpaMemory", "VpaParams", "VpaRecommender", "seed_from_history"]
@@ -59,13 +59,19 @@ class VpaRecommender:
         Raises:
             ValueError: the memory is damaged.
         """
-        containers = sized_containers(view)
-        history = UsageHistory(memory, params, view.pods, containers=[one.name for one in containers])
-        kills = history.note_kills(view.now)
-        readings = [view.readings.get(Signal(view.workload.key, kind)) for kind in _SIGNALS.values()]
-        history.feed(readings[0], readings[1], now=view.now, period=view.period)
         controlled = controlled_resources(view.spec)
-        estimated, too_short = _estimates(containers, history, controlled, params)
+        kills: list[tuple[Pod, Termination]] = []
+        too_short: list[Reason] = []
+        estimated: Sequence[ContainerSize] = memory.estimates
+        if not self._stands(view, params, memory, controlled):
+            containers = sized_containers(view)
+            history = UsageHistory(memory, params, view.pods, containers=[one.name for one in containers])
+            kills = history.note_kills(view.now)
+            readings = [view.readings.get(Signal(view.workload.key, kind)) for kind in _SIGNALS.values()]
+            history.feed(readings[0], readings[1], now=view.now, period=view.period)
+            estimated, too_short = _estimates(containers, history, controlled, params)
+            fed = history.freeze(view.now)
+            memory = memory if fed is memory else replace(fed, estimates=tuple(estimated))
         sizes, capped = fit_sizes(estimated, view)
         missing = _missing(view, controlled)
         reasons = (
@@ -84,7 +90,18 @@ class VpaRecommender:
                 reasons=reasons or (Reason(Code.UNCHANGED, "no resource of any container is controlled"),),
                 conditions=(_condition(provided=bool(sizes)),),
             ),
-            history.freeze(view.now),
+            memory,
+        )
+
+    def _stands(self, view: WorkloadView, params: VpaParams, memory: VpaMemory, controlled: Sequence[str]) -> bool:
+        """Tell whether nothing can have changed since the last estimates: no sample is due, nothing was killed."""
+        names = tuple(sorted(controlled))
+        return (
+            bool(memory.estimates)
+            and not is_due(memory, params, now=view.now, period=view.period)
+            and [size.container for size in memory.estimates] == [one.name for one in sized_containers(view)]
+            and all(size.target.names() == names for size in memory.estimates)
+            and not any(pod.terminations for pod in view.pods)
         )
 
 

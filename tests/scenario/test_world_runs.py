@@ -76,7 +76,8 @@ def test_a_run_follows_its_load_and_adds_up() -> None:
     assert metrics.failed_actions == 0
     assert metrics.usd == pytest.approx(sum(metrics.node_hours_by_type.values()) * 0.2, rel=0.1)
     assert metrics.usd_per_day == pytest.approx(metrics.usd * 12)
-    assert metrics.node_launches == 2
+    # 13 pods ask for 6.5 cores: one node more than there is. What start-ups burn asks for none.
+    assert metrics.node_launches == 1
     assert 0.005 < metrics.slo_violation_share < 0.1
     assert 0.25 < metrics.slack_cpu < 0.4
     assert 0.1 < metrics.cpu_utilisation < 0.6
