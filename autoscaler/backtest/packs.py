@@ -77,11 +77,11 @@ def _run(pack: Pack, path: Path) -> Verdict:
 
 
 def _in_processes(todo: Sequence[tuple[Pack, Path]], workers: int, report: Report | None) -> list[Verdict]:
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
+    from concurrent.futures import as_completed
 
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(run_pack_scenario, pack, path) for pack, path in todo]
+    from autoscaler.backtest.workers import submitted
+
+    with submitted([(run_pack_scenario, each) for each in todo], workers=workers) as futures:
         for done, future in enumerate(as_completed(futures), start=1):
             if report is not None:
                 report(done, len(todo), future.result())

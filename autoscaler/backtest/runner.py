@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from autoscaler.backtest.collect import figures_of, series_of
 from autoscaler.backtest.engines import ENGINES, Prepared, Settings, settings_of
 from autoscaler.backtest.results import Failure, Job, Outcome, Run
 from autoscaler.backtest.scenario import Scenario, load_scenario
+from autoscaler.backtest.workers import submitted
 from autoscaler.errors import AutoscalerError, ScenarioError
 
 if TYPE_CHECKING:
@@ -117,40 +118,39 @@ def run_all(jobs: Sequence[Job], *, workers: int, report: Report | None = None) 
     """
     Simulate all jobs on *workers* processes; results are in the order of the jobs.
 
-    A worker that dies fails its own job only.
+    A worker that dies fails its own job only. Ctrl-C ends them all at once.
     """
     outcomes: dict[int, Outcome] = {}
-    for place, outcome in _finished(jobs, workers):
-        outcomes[place] = outcome
-        if report is not None:
-            report(len(outcomes), len(jobs), outcome)
+    with closing(_finished(jobs, workers)) as finished:
+        for place, outcome in finished:
+            outcomes[place] = outcome
+            if report is not None:
+                report(len(outcomes), len(jobs), outcome)
     return [outcomes[place] for place in range(len(jobs))]
 
 
-def _finished(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]]:
+def _finished(jobs: Sequence[Job], workers: int) -> Generator[tuple[int, Outcome], None, None]:
     """Yield places and outcomes as they come in."""
     if workers <= 1 or len(jobs) <= 1:
         for place, job in enumerate(jobs):
             yield place, run_safely(job)
         return
-    from concurrent.futures import as_completed
-
     lost: list[int] = []
-    with ProcessPoolExecutor(max_workers=min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        futures: dict[Future[Outcome], int] = {pool.submit(run_safely, job): place for place, job in enumerate(jobs)}
+    with submitted([(run_safely, (job,)) for job in jobs], workers=workers) as futures:
+        places = {future: place for place, future in enumerate(futures)}
         for future in as_completed(futures):
             try:
-                yield futures[future], future.result()
+                yield places[future], future.result()
             except BrokenProcessPool:
-                lost.append(futures[future])
+                lost.append(places[future])
     for place in lost:
         yield place, _alone(jobs[place])
 
 
 def _alone(job: Job) -> Outcome:
     """Run a job in a process of its own, after the shared pool broke."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+    with submitted([(run_safely, (job,))], workers=1) as futures:
         try:
-            return pool.submit(run_safely, job).result()
+            return futures[0].result()
         except BrokenProcessPool:
             return Failure(job=job, message="its process died, perhaps for want of memory")
