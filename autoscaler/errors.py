@@ -60,5 +60,6 @@ class CapacityError(TransientError):
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    """Return a value as it was written, shortened; quantities and durations know their text."""
+    text = repr(getattr(value, "text", value))
     return text if len(text) <= 80 else text[:77] + "..."

@@ -29,7 +29,7 @@ def pools_of(
     Raises:
         ScenarioError: the catalogue cannot be read, nothing is left of it, or a name stands twice.
     """
-    types = [_from_entry(entry, nodes) for entry in nodes.types]
+    types = [_from_entry(entry, nodes, field.at(f"types[{place}]")) for place, entry in enumerate(nodes.types)]
     if nodes.catalogue is not None:
         types += _from_catalogue(nodes.catalogue, nodes, folders, field.at("catalogue"))
     names = [kind.name for kind in types]
@@ -43,34 +43,34 @@ def pools_of(
     )
 
 
-def _from_entry(entry: NodeTypeEntry, nodes: Nodes) -> InstanceType:
+def _from_entry(entry: NodeTypeEntry, nodes: Nodes, field: Field) -> InstanceType:
     spot = entry.spot_price
     prices = {CapacityType.ON_DEMAND: (entry.price, 0.0)}
     if spot is not None:
         prices[CapacityType.SPOT] = (spot, entry.interruptions_per_hour)
-    return _instance_type(
+    made = _instance_type(
         entry.name,
         (entry.cpu, entry.memory.whole, entry.gpus, entry.max_pods),
         offerings=_offerings(nodes, prices),
     )
+    if not made.offerings:
+        raise field.at("spotPrice").error(spot, "a price, since capacityTypes has nothing but spot")
+    if made.allocatable.memory <= 0:
+        raise field.at("memory").error(entry.memory, "more than the kubelet keeps for itself, such as 2Gi")
+    return made
 
 
 def _from_catalogue(catalogue: Catalogue, nodes: Nodes, folders: tuple[Path, ...], field: Field) -> list[InstanceType]:
     path = find_file(catalogue.file, folders, field.at("file"))
     spot = _spot_advice(catalogue, folders, field) if CapacityType.SPOT in nodes.capacity_types else {}
-    found = []
-    for row in read_rows(path, field.at("file")):
-        for column in ("name", "vcpu", "memory_mib", "gpus", catalogue.price_column):
-            if column not in row:
-                raise field.at("file").error(
-                    column, f"a file with this column; {path.name} has {', '.join(list(row)[:20])}"
-                )
-        if _is_wanted(row, catalogue):
-            found.append(_from_row(row, catalogue, nodes, spot))
+    columns = ("name", "vcpu", "memory_mib", "gpus", catalogue.price_column)
+    rows = read_rows(path, field.at("file"), columns)
+    found = [_from_row(row, catalogue, nodes, spot) for row in rows if _is_wanted(row, catalogue)]
     unknown = sorted(set(catalogue.names) - {kind.name for kind in found})
     if unknown or not found:
-        raise field.at("names").error(
-            unknown, f"types in {path.name} with a price, not filtered out by the other fields"
+        wanted = "types in" if unknown else "fields that leave some of the types in"
+        raise (field.at("names") if unknown else field).error(
+            unknown or catalogue.file, f"{wanted} {path.name}, with a price, not filtered out by the other fields"
         )
     return found
 

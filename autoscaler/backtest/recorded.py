@@ -49,8 +49,11 @@ def recorded_services(imports: Imports, grid: Grid, folders: tuple[Path, ...], f
 def _machines(usage: UsageImport, grid: Grid, folders: tuple[Path, ...], field: Field) -> list[Service]:
     """One replica each, sized by what the machine was given; CPU and memory as recorded."""
     paths = {name: find_file(getattr(usage, name), folders, field.at(name)) for name in ("cpu", "memory", "sizes")}
-    sizes = {row.get(usage.name_column, ""): row for row in read_rows(paths["sizes"], field.at("sizes"))}
+    columns = (usage.name_column, usage.cores_column, usage.memory_column)
+    sizes = {row.get(usage.name_column, ""): row for row in read_rows(paths["sizes"], field.at("sizes"), columns)}
     names = [name for name in read_columns(paths["cpu"], field.at("cpu")) if name in sizes][: usage.limit]
+    if not names:
+        raise field.at("sizes").error(usage.sizes, f"a row for at least one of the columns of {paths['cpu'].name}")
     services = []
     for name in names:
         cores = number(sizes[name].get(usage.cores_column, ""))
@@ -89,7 +92,7 @@ def _pods(pods: PodsImport, grid: Grid, folders: tuple[Path, ...], field: Field)
     path = find_file(pods.file, folders, field.at("file"))
     kept = 0
     classes: Counter[tuple[int, int, int]] = Counter()
-    for row in read_rows(path, field.at("file")):
+    for row in read_rows(path, field.at("file"), (pods.cpu_column, pods.memory_column, *pods.where)):
         if any(row.get(column) not in values for column, values in pods.where.items()):
             continue
         cpu, memory, gpus = (number(row.get(c, "")) for c in (pods.cpu_column, pods.memory_column, pods.gpu_column))
@@ -116,7 +119,8 @@ def _instances(apps: InstancesImport, grid: Grid, folders: tuple[Path, ...], fie
     """Replica counts over time of each application, role and size, the most variable first."""
     path = find_file(apps.file, folders, field.at("file"))
     times: dict[tuple[str, str, int, int, int, int], list[tuple[float, float]]] = {}
-    for row in read_rows(path, field.at("file")):
+    columns = (apps.app_column, apps.cpu_column, apps.memory_column, apps.created_column, apps.deleted_column)
+    for row in read_rows(path, field.at("file"), columns):
         cpu, memory, gpus = (number(row.get(c, "")) for c in (apps.cpu_column, apps.memory_column, apps.gpu_column))
         if not (cpu > 0 and memory > 0):
             continue

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from autoscaler.backtest.results import METRICS
+from autoscaler.backtest.checks import check_scenario, refuse_not_finite
 from autoscaler.backtest.schema import ScenarioFile
 from autoscaler.backtest.traces import Field, data_folders
-from autoscaler.backtest.world import build_world, grid_of
-from autoscaler.documents import parse_documents
+from autoscaler.backtest.world import build_world
+from autoscaler.documents import parse_documents, read_text
 from autoscaler.errors import ScenarioError
 from autoscaler.mismatch import convert
-from autoscaler.model.spec import Quantity
 from autoscaler.simulator.spec import WorldSpec
 
 BUNDLED = Path(__file__).parent / "scenarios"
@@ -56,9 +53,10 @@ def parse_scenario(text: str, where: str, *, folders: tuple[Path, ...] = ()) -> 
     if len(documents) != 1:
         raise ScenarioError(where, "", f"{len(documents)} documents", "one YAML document with a scenario")
     value = documents[0].value
-    _refuse_not_finite(value, Field(where, ""))
+    root = Field(where, "")
+    refuse_not_finite(value, root)
     file = convert(value, ScenarioFile, where, error=ScenarioError)
-    _check(file, where)
+    check_scenario(file, root)
     return Scenario(file=file, where=where, folders=folders)
 
 
@@ -70,62 +68,23 @@ def load_scenario(name: str | Path, environment: Mapping[str, str] = os.environ)
         ScenarioError: there is no such file, or it is wrong.
     """
     path = Path(name)
-    if not path.exists() and path.suffix == "" and len(path.parts) == 1:
+    if str(name) in bundled_names() and not path.is_file():
         path = BUNDLED / f"{name}.yaml"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ScenarioError(str(name), "", str(name), f"a readable YAML file, or one of {bundled_names()}") from error
+    elif not _is_there(path):
+        raise ScenarioError(
+            str(name) or "SCENARIO", "", str(name), f"a YAML file, or one of {', '.join(bundled_names())}"
+        )
+    text = read_text(path, error=ScenarioError)
     return parse_scenario(text, str(path), folders=data_folders(path.parent, environment))
 
 
-def bundled_names() -> str:
+def bundled_names() -> list[str]:
     """Return the names of the scenarios that are installed with the package."""
-    return ", ".join(sorted(path.stem for path in BUNDLED.glob("*.yaml")))
+    return sorted(path.stem for path in BUNDLED.glob("*.yaml"))
 
 
-def _check(file: ScenarioFile, where: str) -> None:
-    """Check what a type cannot express and needs no trace."""
-    root = Field(where, "")
-    _refuse_negative(file, root)
-    grid_of(file, root)
-    seen: set[str] = set()
-    for place, entry in enumerate(file.workloads):
-        field = root.at(f"workloads[{place}].name")
-        if entry.name in seen:
-            raise field.error(entry.name, "a name that no other workload has")
-        if not all(part.isalnum() for part in entry.name.split("-")) or entry.name != entry.name.lower():
-            raise field.error(entry.name, "lower-case letters, digits and single dashes between them")
-        seen.add(entry.name)
-    for name, bounds in file.expect.items():
-        if name not in METRICS:
-            raise root.at(f"expect.{name}").error(name, f"one of {', '.join(METRICS)}")
-        if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
-            raise root.at(f"expect.{name}").error(bounds.min, f"a min of at most max ({bounds.max:g})")
-
-
-def _refuse_not_finite(value: Any, field: Field) -> None:
-    """Refuse NaN and infinities anywhere, with their path."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _refuse_not_finite(item, field.at(str(name)))
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            _refuse_not_finite(item, Field(field.file, f"{field.path}[{place}]"))
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise field.error(value, "a finite number")
-
-
-def _refuse_negative(value: Any, field: Field) -> None:
-    """Refuse quantities below 0 anywhere, with their path."""
-    if isinstance(value, msgspec.Struct):
-        for info in msgspec.structs.fields(value):
-            _refuse_negative(getattr(value, info.name), field.at(info.encode_name))
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            _refuse_negative(item, field.at(str(name)))
-    elif isinstance(value, tuple):
-        for place, item in enumerate(value):
-            _refuse_negative(item, Field(field.file, f"{field.path}[{place}]"))
-    elif isinstance(value, Quantity) and value.value < 0:
-        raise field.error(value.text, "a quantity of at least 0")
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from autoscaler.model.placement import Effect
 from autoscaler.model.spec import Count, Duration, Name, Positive, Quantity, Spec
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -165,17 +166,32 @@ class Replicas(Spec, frozen=True, kw_only=True):
     max: Positive = 200
 
 
+class WorkloadKind(enum.StrEnum):
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+
+
+class TolerationOperator(enum.StrEnum):
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
 class Toleration(Spec, frozen=True, kw_only=True):
     key: str = ""
-    operator: str = "Equal"
+    operator: TolerationOperator = TolerationOperator.EQUAL
     value: str = ""
-    effect: str | None = None
+    effect: Effect | None = None
+
+
+class WhenUnsatisfiable(enum.StrEnum):
+    DO_NOT_SCHEDULE = "DoNotSchedule"
+    SCHEDULE_ANYWAY = "ScheduleAnyway"
 
 
 class Spread(Spec, frozen=True, kw_only=True):
     topology_key: Name
     max_skew: Positive = 1
-    when_unsatisfiable: str = "DoNotSchedule"
+    when_unsatisfiable: WhenUnsatisfiable = WhenUnsatisfiable.DO_NOT_SCHEDULE
 
 
 class Placement(Spec, frozen=True, kw_only=True):
@@ -194,7 +210,7 @@ class WorkloadEntry(Spec, frozen=True, kw_only=True):
     name: Name
     load: Load
     namespace: Name = "default"
-    kind: str = "Deployment"
+    kind: WorkloadKind = WorkloadKind.DEPLOYMENT
     cpu_per_request: Quantity = Quantity("0")
     """Core-seconds of work that one request takes."""
     cpu_idle: Quantity = Quantity("20m")
@@ -212,11 +228,11 @@ class WorkloadEntry(Spec, frozen=True, kw_only=True):
     requests: dict[str, Quantity] = {}
     """What the developer asked for, per pod, extended resources too; 500m cpu, 512Mi memory where not given."""
     limits: dict[str, Quantity] = {}
-    """Limits; memory is limited to its request unless given, CPU is not limited."""
+    """Limits, at least the requests; memory is limited to its request unless given, CPU is not limited."""
     replicas: Replicas = Replicas()
     priority: Annotated[int, msgspec.Meta(ge=-2_147_483_648, le=2_000_000_000)] = 0
     max_unavailable: str = "25%"
-    """Of the PodDisruptionBudget; empty for none."""
+    """Of the PodDisruptionBudget: a number or a percentage; empty for none."""
     placement: Placement = Placement()
     exports_requests: bool = True
     """Request rates can be measured."""
@@ -343,7 +359,7 @@ class Nodes(Spec, frozen=True, kw_only=True):
     daemons: dict[str, Quantity] = {}
     """What DaemonSets take on each node; 250m cpu, 600Mi memory and 3 pods for what is not given."""
     initial: dict[str, Positive] = {}
-    """Nodes that are there when the run begins, by instance type."""
+    """Nodes that are there when the run begins, by instance type; at most `maxCount` each."""
 
 
 class Delays(Spec, frozen=True, kw_only=True):
@@ -360,7 +376,7 @@ class Delays(Spec, frozen=True, kw_only=True):
 
 
 class FaultEntry(Spec, frozen=True, kw_only=True, tag_field="kind", tag=True):
-    """Something that goes wrong at `at` (from the scenario's start) and lasts for `lasts`."""
+    """Something that goes wrong at `at` (from the scenario's start, before its end) and lasts for `lasts`."""
 
     at: Duration
     lasts: Duration = Duration("10m")
@@ -452,7 +468,7 @@ class ScenarioFile(Spec, frozen=True, kw_only=True):
     """Played before the start and not counted; part of the history."""
     step: Duration = Duration("30s")
     period: Duration | None = None
-    """Time between decisions, a multiple of the step; the step if not given."""
+    """Time between decisions, a multiple of the step and at most the length; the step if not given."""
     seed: Count = 0
     load_noise: Share = 0.05
     """How unevenly requests spread over pods: relative standard deviation."""
@@ -462,6 +478,6 @@ class ScenarioFile(Spec, frozen=True, kw_only=True):
     delays: Delays = Delays()
     faults: tuple[Fault, ...] = ()
     policies: tuple[dict[str, Any], ...] = ()
-    """Documents as in the cluster; used by `--engines policies` and `policy test`."""
+    """Documents as in the cluster; used by `--engines policies`."""
     expect: dict[str, Bounds] = {}
     """Bounds on the result's metrics, by name; a miss fails `policy test`."""

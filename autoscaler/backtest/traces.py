@@ -13,7 +13,7 @@ import datetime
 import gzip
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,9 @@ BUNDLED = Path(__file__).parent / "traces"
 TABLES = Path(__file__).parents[1] / "providers" / "tables"
 MAX_FILE_BYTES = 256 << 20
 MAX_ROWS = 2_000_000
+LARGEST_VALUE = 1e15
+LARGEST_TIME = 1e12
+"""Seconds: what lies further from the epoch is no time."""
 
 
 class Field(NamedTuple):
@@ -87,15 +90,19 @@ def find_file(name: str, folders: tuple[Path, ...], field: Field) -> Path:
         path = folder / parts
         if path.is_file():
             return path
-    raise field.error(name, "a file beside the scenario, in the folder that AUTOSCALER_DATA names, or bundled")
+    raise field.error(
+        name,
+        "a file that is there: put it beside the scenario, or set AUTOSCALER_DATA to the folder that has it "
+        "(docs/how-to/get-the-traces.md says where those of the bundled scenarios come from)",
+    )
 
 
-def read_rows(path: Path, field: Field) -> Iterator[dict[str, str]]:
+def read_rows(path: Path, field: Field, columns: Collection[str] = ()) -> Iterator[dict[str, str]]:
     """
-    Yield the rows of a CSV or CSV.gz file by column name.
+    Yield the rows of a CSV or CSV.gz file, which must have *columns*, by column name.
 
     Raises:
-        ScenarioError: the file is too large, is not CSV text, or a row has more cells than the header.
+        ScenarioError: the file is too large, is not CSV text, lacks a column, or a row has more cells than the header.
     """
     size, rows = 0, 0
     try:
@@ -104,6 +111,8 @@ def read_rows(path: Path, field: Field) -> Iterator[dict[str, str]]:
             header = next(reader, [])
             if not header or len(set(header)) != len(header):
                 raise field.error(path.name, "a CSV file whose first row names the columns, each once")
+            for column in columns:
+                check_column(column, header, path, field)
             for cells in reader:
                 size += sum(map(len, cells))
                 rows += 1
@@ -116,6 +125,18 @@ def read_rows(path: Path, field: Field) -> Iterator[dict[str, str]]:
                 yield dict(zip(header, cells, strict=False))
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise field.error(path.name, f"readable CSV text ({error})") from error
+
+
+def check_column(column: str, columns: Iterable[str], path: Path, field: Field) -> None:
+    """
+    Make sure that a file has a column.
+
+    Raises:
+        ScenarioError: it has not; names those that it has.
+    """
+    known = list(columns)
+    if column not in known:
+        raise field.error(column, f"one of the columns of {path.name}: {', '.join(known[:20])}")
 
 
 def number(cell: str) -> float:
@@ -170,8 +191,8 @@ def read_series(load: SeriesLoad, path: Path, field: Field) -> tuple[FloatArray,
     """
     Return (times, values) of a trace, in rising order of time; rows of one time add up, rows without one are left out.
 
-    Values are per second (see `per`), not yet scaled; what is not a finite
-    number of at least 0 is NaN.
+    Values are per second (see `per`), not yet scaled; what is not a number from
+    0 to 1e15 is NaN.
 
     Raises:
         ScenarioError: a column is missing or nothing usable is in it.
@@ -179,16 +200,15 @@ def read_series(load: SeriesLoad, path: Path, field: Field) -> tuple[FloatArray,
     columns = read_columns(path, field)
     stamps = load.time or next(iter(columns))
     for name, part in ((load.column, "column"), (stamps, "time")):
-        if name not in columns:
-            raise field.at(part).error(name, f"one of the columns of {path.name}: {', '.join(list(columns)[:20])}")
+        check_column(name, columns, path, field.at(part))
     texts = columns[load.column]
     if load.interval is not None and load.time is None:
         times = np.arange(len(texts)) * load.interval.seconds
     else:
         times = np.array([_epoch(text, load.time_unit.seconds) for text in columns[stamps]])
     values = np.array([number(text) for text in texts])
-    values[values < 0] = np.nan
-    known = np.isfinite(times)
+    values[(values < 0) | (values > LARGEST_VALUE)] = np.nan
+    known = np.abs(times) <= LARGEST_TIME
     times, values = times[known], values[known]
     if len(times) < 2 or np.isnan(values).all():
         raise field.error(path.name, "a trace of at least two rows with times, and some values of at least 0")
@@ -268,8 +288,9 @@ def series_on_grid(load: SeriesLoad, path: Path, grid: Grid, field: Field) -> Fl
     Raises:
         ScenarioError: the trace does not cover history and length and is not repeated.
     """
-    if load.per.seconds <= 0 or load.time_unit.seconds <= 0:
-        raise field.error(0, "`per` and `timeUnit` above 0")
+    for name, duration in (("per", load.per), ("timeUnit", load.time_unit), ("interval", load.interval)):
+        if duration is not None and duration.seconds <= 0:
+            raise field.at(name).error(duration, "a duration above 0")
     times, values = fill_gaps(*read_series(load, path, field), load.gaps, field)
     anchor = _anchor(load, times, grid, field)
     edges = anchor + (np.arange(grid.count + 1) - grid.history) * grid.step

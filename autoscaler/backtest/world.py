@@ -6,6 +6,7 @@ import datetime
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from autoscaler.backtest import schema
@@ -13,7 +14,7 @@ from autoscaler.backtest.catalogue import pools_of
 from autoscaler.backtest.loads import loads_of
 from autoscaler.backtest.recorded import recorded_services
 from autoscaler.backtest.traces import Field, FloatArray, Grid
-from autoscaler.model.placement import Effect, Toleration, TopologySpread, labels_of
+from autoscaler.model.placement import Toleration, TopologySpread, labels_of
 from autoscaler.model.resources import Resources, format_amount
 from autoscaler.model.spec import Quantity
 from autoscaler.model.units import DAY
@@ -60,22 +61,17 @@ def build_world(file: schema.ScenarioFile, *, where: str, folders: tuple[Path, .
         warmup_seconds=warmup,
         period_seconds=file.period.seconds if file.period is not None else grid.step,
         seed=seed,
-        initial_nodes=tuple(
-            world.InitialNodes(
-                instance_type=name,
-                count=count,
-                zone=file.nodes.zones[0],
-                capacity_type=file.nodes.capacity_types[0].value,
-            )
-            for name, count in sorted(file.nodes.initial.items())
-        ),
+        initial_nodes=_initial_nodes(file.nodes, pools, root.at("nodes.initial")),
         daemon_overhead=_resources(_DEFAULT_DAEMONS | file.nodes.daemons, root.at("nodes.daemons")),
         delays=world.Delays(
             metrics_seconds=delays.metrics.seconds,
             launch_failure_share=delays.launch_failures,
             interruption_notice_seconds=delays.interruption_notice.seconds,
         ),
-        faults=tuple(_fault(fault, services, root.at(f"faults[{place}]")) for place, fault in enumerate(file.faults)),
+        faults=tuple(
+            _fault(fault, _names(file.nodes, pools, services), root.at(f"faults[{place}]"))
+            for place, fault in enumerate(file.faults)
+        ),
         load_noise=file.load_noise,
     )
     try:
@@ -112,11 +108,15 @@ def _service(entry: schema.WorkloadEntry, load: FloatArray, first: int, field: F
     limits = _resources({"memory": Quantity(asked.memory)} | entry.limits, field.at("limits"))
     if asked.cpu <= 0 or asked.memory <= 0:
         raise field.at("requests").error(asked, "cpu and memory above 0")
+    for name, limit in limits.items():
+        if limit < asked.get(name):
+            least = format_amount(name, asked.get(name))
+            raise field.at(f"limits.{name}").error(format_amount(name, limit), f"at least the request, {least}")
     if entry.replicas.min > entry.replicas.max:
         raise field.at("replicas").error(entry.replicas.min, f"min of at most max ({entry.replicas.max})")
     per_request, measure = entry.cpu_per_request.number, entry.load.measure
     if measure is schema.Measure.REQUESTS and not 0 < per_request < 1e6:
-        raise field.at("cpuPerRequest").error(entry.cpu_per_request, "core-seconds above 0, such as 10m")
+        raise field.at("cpuPerRequest").error(entry.cpu_per_request, "core-seconds above 0 and below 1e6, such as 10m")
     cores = load * per_request if measure is schema.Measure.REQUESTS else load
     counts = np.rint(load).astype(np.int32) if measure is schema.Measure.REPLICAS else None
     initial = entry.replicas.initial or math.ceil(float(cores[first]) / (asked.cpu / 1000 * _FIRST_UTILISATION))
@@ -124,7 +124,7 @@ def _service(entry: schema.WorkloadEntry, load: FloatArray, first: int, field: F
     return world.Service(
         name=entry.name,
         namespace=entry.namespace,
-        kind=entry.kind,
+        kind=entry.kind.value,
         priority=entry.priority,
         requests=load.astype(np.float32) if measure is schema.Measure.REQUESTS else None,
         cores=load.astype(np.float32) if measure is schema.Measure.CORES else None,
@@ -148,11 +148,16 @@ def _service(entry: schema.WorkloadEntry, load: FloatArray, first: int, field: F
         max_replicas=entry.replicas.max if counts is None else max(entry.replicas.max, int(counts.max())),
         max_unavailable=entry.max_unavailable,
         node_selector=labels_of(entry.placement.node_selector),
-        tolerations=tuple(_toleration(toleration, field) for toleration in entry.placement.tolerations),
+        tolerations=tuple(
+            Toleration(key=each.key, operator=each.operator.value, value=each.value, effect=each.effect)
+            for each in entry.placement.tolerations
+        ),
         anti_affinity=(entry.placement.anti_affinity,) if entry.placement.anti_affinity else (),
         spread=tuple(
             TopologySpread(
-                max_skew=spread.max_skew, topology_key=spread.topology_key, when_unsatisfiable=spread.when_unsatisfiable
+                max_skew=spread.max_skew,
+                topology_key=spread.topology_key,
+                when_unsatisfiable=spread.when_unsatisfiable.value,
             )
             for spread in entry.placement.spread
         ),
@@ -163,12 +168,20 @@ def _service(entry: schema.WorkloadEntry, load: FloatArray, first: int, field: F
     )
 
 
-def _toleration(toleration: schema.Toleration, field: Field) -> Toleration:
-    try:
-        effect = Effect(toleration.effect) if toleration.effect else None
-    except ValueError as error:
-        raise field.at("placement.tolerations").error(toleration.effect, ", ".join(Effect)) from error
-    return Toleration(key=toleration.key, operator=toleration.operator, value=toleration.value, effect=effect)
+def _initial_nodes(
+    nodes: schema.Nodes, pools: tuple[world.InstancePool, ...], field: Field
+) -> tuple[world.InitialNodes, ...]:
+    known = {pool.instance.name for pool in pools}
+    for name, count in nodes.initial.items():
+        if name not in known:
+            raise field.at(name).error(name, f"one of {', '.join(sorted(known)[:20])}")
+        if count > nodes.max_count:
+            raise field.at(name).error(count, f"at most maxCount, {nodes.max_count}")
+    zone, capacity_type = nodes.zones[0], nodes.capacity_types[0].value
+    return tuple(
+        world.InitialNodes(instance_type=name, count=count, zone=zone, capacity_type=capacity_type)
+        for name, count in sorted(nodes.initial.items())
+    )
 
 
 def _resources(quantities: dict[str, Quantity], field: Field) -> Resources:
@@ -179,11 +192,25 @@ def _resources(quantities: dict[str, Quantity], field: Field) -> Resources:
     return Resources.of(amounts)
 
 
-def _fault(fault: schema.Fault, services: tuple[world.Service, ...], field: Field) -> world.AnyFault:
+def _names(
+    nodes: schema.Nodes, pools: tuple[world.InstancePool, ...], services: tuple[world.Service, ...]
+) -> dict[str, set[str]]:
+    """Return what a fault may name, by the fault's field."""
+    return {
+        "workload": {service.name for service in services},
+        "instance_type": {pool.instance.name for pool in pools},
+        "zone": set(nodes.zones),
+        "capacity_type": {kind.value for kind in nodes.capacity_types},
+    }
+
+
+def _fault(fault: schema.Fault, names: dict[str, set[str]], field: Field) -> world.AnyFault:
     start, end = fault.at.seconds, fault.at.seconds + fault.lasts.seconds
+    for info in msgspec.structs.fields(fault):
+        known, name = names.get(info.name, set()), getattr(fault, info.name)
+        if info.name in names and name and name not in known:
+            raise field.at(info.encode_name).error(name, f"one of {', '.join(sorted(known)[:20])}")
     named = getattr(fault, "workload", "")
-    if named and named not in {service.name for service in services}:
-        raise field.at("workload").error(named, f"one of {', '.join(sorted(s.name for s in services)[:20])}")
     match fault:
         case schema.MetricsOutage():
             return world.MetricsOutage(start=start, end=end, service=named)

@@ -61,6 +61,10 @@ class Duration:
     def __init__(self, text: str | int | float) -> None:
         self.seconds: float = parse_duration(text)
 
+    @property
+    def text(self) -> str:
+        return format_duration(self.seconds)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Duration) and self.seconds == other.seconds
 
@@ -68,7 +72,7 @@ class Duration:
         return hash(self.seconds)
 
     def __repr__(self) -> str:
-        return f"Duration({format_duration(self.seconds)!r})"
+        return f"Duration({self.text!r})"
 
 
 def decode_hook(kind: type, value: Any) -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from autoscaler.backtest.reference import scenario_reference, scenario_schema
 from autoscaler.backtest.scenario import BUNDLED, load_scenario, parse_scenario
-from autoscaler.errors import ScenarioError
+from autoscaler.errors import PolicyError, ScenarioError
 from autoscaler.model.units import MIB
 from autoscaler.policy_files import policies_of
 from autoscaler.simulator import spec as world
@@ -96,10 +96,82 @@ def test_replicas_begin_where_the_first_load_needs_them() -> None:
         ),
         pytest.param(HEAD + WEB + "faults: [{kind: Fire, at: 1h}]\n", "faults[0].kind", "NodeLoss", id="no-such-fault"),
         pytest.param(
-            HEAD + WEB + "faults: [{kind: BadDeploy, at: 1h, workload: api}]\n",
+            HEAD + WEB + "faults: [{kind: BadDeploy, at: 1m, workload: api}]\n",
             "faults[0].workload",
             "web",
             id="a-fault-of-nobody",
+        ),
+        pytest.param(
+            HEAD + WEB + "faults: [{kind: NodeLoss, at: 1h}]\n",
+            "faults[0].at",
+            "before the end",
+            id="a-fault-after-the-end",
+        ),
+        pytest.param(
+            HEAD + WEB + "faults: [{kind: StockOut, at: 1m, instanceType: m}]\n",
+            "faults[0].instanceType",
+            "one of n",
+            id="a-fault-of-an-unknown-machine",
+        ),
+        pytest.param(HEAD + WEB + "period: 45s\n", "period", "multiple", id="a-period-between-steps"),
+        pytest.param(HEAD + WEB + "period: 2h\n", "period", "at most the length", id="a-period-without-an-end"),
+        pytest.param(HEAD.replace("x\n", "x/y\n") + WEB, "name", "lower-case", id="a-scenario-named-like-a-path"),
+        pytest.param(
+            HEAD.replace("nodes: {", "nodes: {initial: {n: 501}, ") + WEB,
+            "nodes.initial.n",
+            "at most maxCount, 500",
+            id="more-machines-than-the-maximum",
+        ),
+        pytest.param(
+            HEAD.replace("nodes: {", "nodes: {initial: {m: 1}, ") + WEB,
+            "nodes.initial.m",
+            "one of n",
+            id="an-unknown-machine",
+        ),
+        pytest.param(
+            HEAD.replace("nodes: {", "nodes: {capacityTypes: [spot], ") + WEB,
+            "nodes.types[0].spotPrice",
+            "a price",
+            id="spot-without-a-price",
+        ),
+        pytest.param(
+            HEAD.replace("16Gi", "1Mi") + WEB, "nodes.types[0].memory", "kubelet", id="a-machine-full-of-kubelet"
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "memory: {base: 1e300}, cpuPerRequest"),
+            "workloads[0].memory.base",
+            "at most 1P",
+            id="absurd-memory",
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "limits: {memory: 1Mi}, cpuPerRequest"),
+            "workloads[0].limits.memory",
+            "at least the request, 512Mi",
+            id="a-limit-below-the-request",
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "requests: {gpu: 1}, cpuPerRequest"),
+            "workloads[0].requests",
+            "nvidia.com/gpu",
+            id="a-resource-kubernetes-refuses",
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "maxUnavailable: many, cpuPerRequest"),
+            "workloads[0].maxUnavailable",
+            "a percentage",
+            id="a-budget-that-is-no-number",
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "kind: Job, cpuPerRequest"),
+            "workloads[0].kind",
+            "StatefulSet",
+            id="a-kind-that-is-not-simulated",
+        ),
+        pytest.param(
+            HEAD + WEB.replace("cpuPerRequest", "placement: {tolerations: [{operator: In}]}, cpuPerRequest"),
+            "workloads[0].placement.tolerations[0].operator",
+            "Exists",
+            id="an-unknown-operator",
         ),
         pytest.param(HEAD + WEB + "---\nname: y\n", "", "one YAML document", id="two-documents"),
         pytest.param(HEAD + WEB + "seed: 1\nseed: 2\n", "line 7", "each key once", id="a-key-twice"),
@@ -137,7 +209,19 @@ def test_spot_prices_and_interruptions_come_from_the_advisor() -> None:
     assert {offer.interruptions_per_hour > 0 for offer in pool.instance.offerings} == {True, False}
 
 
-@pytest.mark.parametrize("name", ["no-such-scenario", "/no/such/file.yaml", "", "a\0b"])
+def test_policies_of_a_scenario_are_checked_whatever_the_engine() -> None:
+    text = HEAD + WEB + "policies: [{apiVersion: podnode.io/v1alpha1, kind: Policy}]\n"
+    with pytest.raises(PolicyError, match=r"s.yaml: policies\[0\]: kind: 'Policy'"):
+        parse_scenario(text, "s.yaml")
+
+
+def test_a_missing_trace_says_what_to_do() -> None:
+    text = HEAD + WEB.replace("constant: {rate: 10}", "series: {file: visits.csv}")
+    with pytest.raises(ScenarioError, match=r"load.series.file: 'visits.csv'.*set AUTOSCALER_DATA"):
+        parse_scenario(text, "s.yaml").world()
+
+
+@pytest.mark.parametrize("name", ["no-such-scenario", "/no/such/file.yaml", "", "a\0b", "x" * 5000, "."])
 def test_a_missing_file_is_bad_input(name: str) -> None:
     with pytest.raises(ScenarioError):
         load_scenario(name)
