@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from autoscaler.cli.runs import OUTPUT_HELP, check_outputs, progress_on, write_outcomes
+from autoscaler.cli.runs import OUTPUT_HELP, SCENARIO_HELP, check_outputs, progress_on, workers_for, write_outcomes
 from autoscaler.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,9 +21,7 @@ MOST_SEEDS = 100
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument(
-        "scenarios", nargs="+", metavar="SCENARIO", help="a scenario file, or the name of a bundled one"
-    )
+    parser.add_argument("scenarios", nargs="+", metavar="SCENARIO", help=SCENARIO_HELP)
     parser.add_argument("--engines", default=DEFAULT_ENGINES, help="names with commas between (default: %(default)s)")
     parser.add_argument("--sweep", action="store_true", help="run further settings of each engine, for its frontier")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, counted up from the scenario's")
@@ -43,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from autoscaler.backtest.scenario import load_scenario
 
     outputs = check_outputs(args.output)
-    for name, value, most in (("--seeds", args.seeds, MOST_SEEDS), ("--jobs", args.jobs, 1024)):
-        if not (1 if name == "--seeds" else 0) <= value <= most:
-            raise InputError(name, "", value, f"a whole number up to {most}")
+    workers = workers_for(args.jobs)
+    if not 1 <= args.seeds <= MOST_SEEDS:
+        raise InputError("--seeds", "", args.seeds, f"a whole number from 1 to {MOST_SEEDS}")
     engines = [name.strip() for name in args.engines.split(",") if name.strip()]
     if not engines or len(set(engines)) != len(engines):
         raise InputError("--engines", "", args.engines, "names of engines with commas between, each once")
@@ -59,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         jobs += jobs_of(scenario, engines, path=path, sweep=args.sweep, seeds=args.seeds)
     report, bar = progress_on(sys.stderr, len(jobs))
     try:
-        outcomes = run_all(jobs, workers=args.jobs or os.cpu_count() or 1, report=report)
+        outcomes = run_all(jobs, workers=workers, report=report)
     finally:
         if bar is not None:
             bar.stop()

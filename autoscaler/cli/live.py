@@ -25,6 +25,10 @@ _HISTORY = 48
 _MOST_ROWS = 14
 _ACTIONS = 6
 _LINES = 20
+_WIDE = 64
+_SUMMARY_WIDTH = 24
+_WORKLOADS_WIDTH = 44
+_LEAST_BARS = 8
 
 
 class PlainView:
@@ -93,14 +97,18 @@ class LiveView:
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
-        head = Text.assemble((self._title, "bold"), "   ", clock_text(moment), style="default")
+        head = Text.assemble((self._title, "bold"), "   ", clock_text(moment), style="default", overflow="ellipsis")
         if step < 0:
             head.append("   warming up", style="dim")
         days = max((step + 1) / moment.steps, 0)
         parts: list[Any] = [head, ProgressBar(total=1.0, completed=days, width=72), Text()]
         parts += [self._summary(moment), Text(), self._workloads(moment)]
         if self._actions:
-            parts += [Text(), Text("latest actions", style="bold"), *(Text(line) for line in self._actions)]
+            parts += [
+                Text(),
+                Text("latest actions", style="bold"),
+                *(Text(line, no_wrap=True, overflow="ellipsis") for line in self._actions),
+            ]
         return Group(*parts)
 
     def _summary(self, moment: Moment) -> Table:
@@ -111,9 +119,13 @@ class LiveView:
         missed = moment.slo_violation_share
         colour = "green" if missed <= 0.005 else "yellow" if missed <= 0.02 else "red"
         nodes = ", ".join(f"{count} {name}" for name, count in sorted(moment.nodes_by_type.items()) if count)
-        table.add_row("cost", f"{moment.usd_per_hour:.2f} USD/h", Text(sparkline(self._usd), style="cyan"))
-        table.add_row("nodes", str(sum(moment.nodes_by_type.values())), Text(sparkline(self._nodes), style="cyan"))
-        table.add_row("", "", Text(nodes, style="dim"))
+        room = max(0, self._live.console.width - _SUMMARY_WIDTH)
+        for name, value, history in (
+            ("cost", f"{moment.usd_per_hour:.2f} USD/h", self._usd),
+            ("nodes", str(sum(moment.nodes_by_type.values())), self._nodes),
+        ):
+            table.add_row(name, value, Text(sparkline(list(history))[-room:] if room else "", style="cyan"))
+        table.add_row("", "", Text(nodes, style="dim", no_wrap=True, overflow="ellipsis"))
         table.add_row("missed", Text(f"{missed:.2%}", style=colour), Text("of service-time so far", style="dim"))
         table.add_row("pending", f"{moment.pending_pods} pods", "")
         return table
@@ -123,22 +135,28 @@ class LiveView:
         from rich.text import Text
 
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        table.add_column("workload")
-        for name in ("load", "ready", "wanted", "slow", "latency"):
-            table.add_column(name, justify="right")
-        table.add_column("ready pods")
+        table.add_column("workload", no_wrap=True, overflow="ellipsis")
+        wide = self._live.console.width >= _WIDE
+        for name in ("load", "ready", "wanted", "slow", "latency") if wide else ("load", "ready", "slow"):
+            table.add_column(name, justify="right", no_wrap=True)
+        names = short_names(moment.services)
+        room = self._live.console.width - _WORKLOADS_WIDTH - max(map(len, names), default=0)
+        if room >= _LEAST_BARS:
+            table.add_column("ready pods", no_wrap=True)
         order = sorted(range(len(moment.services)), key=lambda place: (-float(moment.ready[place]), place))
         for place in sorted(order[:_MOST_ROWS]):
             slow, latency = float(moment.slow[place]), float(moment.latency[place])
-            table.add_row(
-                moment.services[place],
-                f"{moment.load[place]:,.1f}",
-                f"{moment.ready[place]:.0f}",
-                f"{moment.replicas[place]:.0f}",
-                Text(f"{slow:.1%}", style="red" if slow > 0.05 else ""),
-                f"{latency * 1000:,.0f} ms" if math.isfinite(latency) else "-",
-                Text(sparkline([float(row[place]) for row in self._ready]), style="cyan"),
-            )
+            cells: dict[str, Text | str] = {
+                "load": f"{moment.load[place]:,.1f}",
+                "ready": f"{moment.ready[place]:.0f}",
+                "wanted": f"{moment.replicas[place]:.0f}",
+                "slow": Text(f"{slow:.1%}", style="red" if slow > 0.05 else ""),
+                "latency": f"{latency * 1000:,.0f} ms" if math.isfinite(latency) else "-",
+                "ready pods": Text(
+                    sparkline([float(row[place]) for row in self._ready])[-max(room, 1) :], style="cyan"
+                ),
+            }
+            table.add_row(names[place], *(cells[str(column.header)] for column in table.columns[1:]))
         hidden = len(moment.services) - min(len(moment.services), _MOST_ROWS)
         if hidden:
             table.add_row(Text(f"and {hidden} more", style="dim"))
@@ -156,6 +174,21 @@ def sparkline(values: Sequence[float] | deque[float]) -> str:
     if top <= 0:
         return BARS[0] * len(values)
     return "".join(BARS[min(len(BARS) - 1, int(value / top * (len(BARS) - 1)))] for value in values)
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """
+    Return workloads as people call them: without the kind, and without a namespace that all share.
+
+    >>> short_names(["shop/Deployment/web", "shop/StatefulSet/db"])
+    ['web', 'db']
+    >>> short_names(["shop/Deployment/web", "travel/Deployment/web"])
+    ['shop/web', 'travel/web']
+    """
+    parts = [key.split("/", 2) for key in keys]
+    shared = len({part[0] for part in parts}) == 1
+    names = [part[-1] if shared else f"{part[0]}/{part[-1]}" for part in parts]
+    return names if len(set(names)) == len(names) else list(keys)
 
 
 def clock_text(moment: Moment) -> str:
@@ -177,4 +210,4 @@ def action_text(action: AnyAction) -> str:
     elif isinstance(action, SetGroupSize):
         change = f" {action.expected} → {action.size}"
     reason = f"   {action.reasons[0].message}" if action.reasons else ""
-    return f"{type(action).__name__} {subject}{change}{reason}"[:110]
+    return f"{type(action).__name__} {subject}{change}{reason}"

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from autoscaler import __version__
 from autoscaler.cli.exits import Exit
@@ -28,9 +29,17 @@ COMMANDS = {
 }
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, as all other errors are said."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(Exit.INPUT)
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """Return the parser, with the arguments of *command* only; the others are named, not imported."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="autoscaler",
         description="A pod and node autoscaler for Kubernetes: replicas, requests and nodes as one decision.",
         epilog="`autoscaler COMMAND --help` says more about each.",
@@ -55,17 +64,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["NO_COLOR"] = "1"
     try:
         code = int(import_module(f"autoscaler.cli.{args.command}").run(args))
-        sys.stdout.flush()
+        print(end="", flush=True)
     except AutoscalerError as error:
         print(f"autoscaler {args.command}: {error}", file=sys.stderr)
         return _code_of(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone: Python must not complain once more when it flushes at exit.
+    except OSError as error:
+        # Python must not complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PIPE
+        if isinstance(error, BrokenPipeError):
+            return Exit.PIPE
+        print(f"autoscaler {args.command}: {error}", file=sys.stderr)
+        return Exit.LATER
     return code
 
 

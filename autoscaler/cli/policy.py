@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoscaler.cli.exits import Exit
 from autoscaler.cli.output import add_output_argument, dumps, table
-from autoscaler.errors import PolicyError
+from autoscaler.cli.runs import workers_for
+from autoscaler.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
     from autoscaler.backtest.packs import Verdict
@@ -44,17 +44,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Check policy documents; every problem is one line with file, path, value and what is allowed."""
-    from autoscaler.documents import read_text
-    from autoscaler.policy_files import find_problems, load_policies
-    from autoscaler.policy_files.read import policy_files
+    from autoscaler.model.policy import Policies
+    from autoscaler.policy_files import find_problems, load_policies, parse_policies
 
     problems: list[PolicyError] = []
+    texts: list[tuple[str, str]] = []
     for name in args.files:
-        for path in [None] if name == "-" else policy_files(Path(name)):
-            text = sys.stdin.read() if path is None else read_text(path, error=PolicyError)
-            problems += find_problems(text, "standard input" if path is None else str(path))
-    if not problems and "-" not in args.files:
-        load_policies(args.files)
+        try:
+            texts += _texts(name)
+        except PolicyError as error:
+            problems.append(error)
+    problems += [problem for where, text in texts for problem in find_problems(text, where)]
+    if not problems:
+        # Files are read once more, together: two of them must not name the same object.
+        together = load_policies(name for name in args.files if name != "-")
+        if together == Policies() and all(parse_policies(text, where) == Policies() for where, text in texts):
+            raise PolicyError(", ".join(args.files), "", "no document", "at least one document")
     if args.output == "table":
         for problem in problems:
             print(problem, file=sys.stderr)
@@ -69,15 +74,31 @@ def _check(args: argparse.Namespace) -> int:
     return Exit.INPUT if problems else Exit.DONE
 
 
+def _texts(name: str) -> list[tuple[str, str]]:
+    """Return (where, text) of a file, of the files in a folder, or of standard input."""
+    from autoscaler.documents import read_text
+    from autoscaler.policy_files.read import policy_files
+
+    if name == "-":
+        return [("standard input", sys.stdin.read())]
+    return [(str(path), read_text(path, error=PolicyError)) for path in policy_files(Path(name))]
+
+
 def _test(args: argparse.Namespace) -> int:
     """Run the scenarios of policy packs under the pack's own policy and compare with what they expect."""
     from autoscaler.backtest.packs import run_packs
     from autoscaler.policy_files.packs import find_packs
 
+    workers = workers_for(args.jobs)
     packs = [pack for folder in args.folders for pack in find_packs(Path(folder))]
     for pack in packs:
         pack.policies()
-    verdicts = run_packs(packs, only=args.only, workers=args.jobs or os.cpu_count() or 1, report=_progress)
+    names = [f"{pack.name}/{path.stem}" for pack in packs for path in pack.scenarios]
+    if not any(args.only in path.stem for pack in packs for path in pack.scenarios):
+        raise InputError(
+            "--only", "", args.only, f"a part of a scenario's name: {', '.join(names) or 'there are none'}"
+        )
+    verdicts = run_packs(packs, only=args.only, workers=workers, report=_progress)
     if args.output == "table":
         print(_verdict_table(verdicts))
     else:

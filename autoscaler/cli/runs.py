@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,24 @@ if TYPE_CHECKING:
     from autoscaler.backtest.scenario import Scenario
 
 FORMATS = ("table", "json", "yaml")
+MOST_WORKERS = 1024
+SCENARIO_HELP = "a scenario file, or the name of a bundled one such as tiny or demo"
 FILES = (".html", ".json", ".jsonl", ".yaml")
 OUTPUT_HELP = (
     "table, json or yaml for standard output; or a file that ends in .html, .json, .jsonl or .yaml (repeatable)"
 )
+
+
+def workers_for(jobs: int) -> int:
+    """
+    Return how many processes to use for `--jobs`; 0 stands for one a core.
+
+    Raises:
+        InputError: a number below 0 or absurdly large.
+    """
+    if not 0 <= jobs <= MOST_WORKERS:
+        raise InputError("--jobs", "", jobs, f"a whole number from 0 (one a core) to {MOST_WORKERS}")
+    return jobs or os.cpu_count() or 1
 
 
 def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -34,12 +49,26 @@ def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
         path = Path(output)
         if path.suffix not in FILES:
             raise InputError("--output", "", output, f"{', '.join(FORMATS)}, or a file that ends in {', '.join(FILES)}")
-        if path.is_dir() or not path.parent.is_dir():
-            raise InputError("--output", "", output, "a file in a folder that exists")
+        _check_writable(path)
+    if len(set(outputs)) != len(outputs):
+        raise InputError("--output", "", ", ".join(outputs), "each format and file once")
     shown = [output for output in outputs if output in FORMATS]
     if len(shown) > 1:
         raise InputError("--output", "", ", ".join(shown), "one format for standard output")
     return tuple(outputs) if shown else ("table", *outputs)
+
+
+def _check_writable(path: Path) -> None:
+    """Open a file as the end of the run will, and leave all as it was: hours of runs must not end in an error."""
+    try:
+        new = not path.exists()
+        with path.open("ab"):
+            pass
+        if new:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError("--output", "", str(path), f"a file that can be written ({reason})") from error
 
 
 def write_outcomes(outputs: Sequence[str], scenarios: Sequence[Scenario], outcomes: Sequence[Outcome]) -> None:
@@ -95,15 +124,17 @@ def _bar(stream: TextIO, total: int) -> tuple[Report, Any]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
         MofNCompleteColumn(),
+        BarColumn(bar_width=20),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         console=Console(file=stream),
+        expand=True,
     )
     task = progress.add_task("simulating", total=total)
     progress.start()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
-from autoscaler.cli.runs import OUTPUT_HELP, check_outputs, write_outcomes
+from autoscaler.cli.runs import OUTPUT_HELP, SCENARIO_HELP, check_outputs, write_outcomes
 
 if TYPE_CHECKING:
     from autoscaler.cli.live import LiveView, PlainView
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument("scenario", metavar="SCENARIO", help="a scenario file, or the name of a bundled one")
+    parser.add_argument("scenario", metavar="SCENARIO", help=SCENARIO_HELP)
     parser.add_argument("--engine", default="joint", help="who decides (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="instead of the scenario's")
     parser.add_argument(
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--seed", "", seed, "a whole number from 0 to 2147483647")
     scenario.world(seed)
     job = Job(scenario=args.scenario, engine=args.engine, settings=default_settings(args.engine), seed=seed, plots=True)
-    view = _view(live=sys.stderr.isatty() if args.live is None else args.live, title=f"{scenario.name} · {args.engine}")
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    view = _view(live=terminal if args.live is None else args.live, title=f"{scenario.name} · {args.engine}")
     try:
         outcomes = [run_safely(job, observer=view)]
     finally:

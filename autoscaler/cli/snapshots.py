@@ -33,8 +33,9 @@ def read_bytes(name: str) -> bytes:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(name, "", path.stat().st_size, "a file of at most 1 GiB")
         return path.read_bytes()
-    except OSError as problem:
-        raise InputError(name, "", problem.strerror or str(problem), "a file that can be read") from problem
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise InputError(name or "FILE", "", name, f"a file that can be read ({reason})") from problem
 
 
 def read_snapshot(name: str) -> RecordFile:

@@ -9,7 +9,7 @@ import pytest
 
 from autoscaler.cli import backtest, simulate
 from autoscaler.cli.live import LiveView, PlainView, action_text, clock_text, sparkline
-from autoscaler.cli.runs import check_outputs
+from autoscaler.cli.runs import check_outputs, workers_for
 from autoscaler.errors import InputError
 from autoscaler.model.plan import Decision, EvictPod, Plan, SetGroupSize, SetReplicas
 from autoscaler.model.reasons import Code, Reason
@@ -141,3 +141,48 @@ def test_bad_input_to_simulate(line: list[str]) -> None:
     simulate.add_arguments(parser)
     with pytest.raises(InputError):
         simulate.run(parser.parse_args(line))
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        pytest.param(["no-such-folder/x.html"], id="no-folder"),
+        pytest.param(["x\0.html"], id="not-a-name"),
+        pytest.param(["x" * 300 + ".html"], id="too-long-a-name"),
+        pytest.param(["x.html", "x.html"], id="twice"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_runs(
+    outputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--output"):
+        check_outputs(outputs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_checking_an_output_changes_nothing(tmp_path: Path) -> None:
+    before = tmp_path / "old.json"
+    before.write_text("kept", encoding="utf-8")
+    check_outputs([str(before), str(tmp_path / "new.json")])
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+    assert before.read_text(encoding="utf-8") == "kept"
+
+
+@pytest.mark.parametrize("jobs", [-1, 10**9])
+def test_absurd_numbers_of_processes_are_refused(jobs: int) -> None:
+    with pytest.raises(InputError, match="--jobs"):
+        workers_for(jobs)
+
+
+@pytest.mark.parametrize("width", [40, 64, 160])
+def test_the_live_view_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    view = LiveView(stream, "tiny · joint")
+    for step in range(40):
+        view(step, moment(step))
+    view.close()
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("web ") for line in lines)

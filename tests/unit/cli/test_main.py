@@ -39,13 +39,25 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nope"], ["policy"], ["policy", "check"], ["policy", "list", "--output", "x"]]
+    "arguments",
+    [
+        [],
+        ["nope"],
+        ["policy"],
+        ["policy", "check"],
+        ["policy", "list", "--output", "x"],
+        ["backtest", "tiny", "--seeds", "x"],
+        ["backtest", "tiny", "--no-such-option"],
+    ],
 )
-def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == Exit.INPUT
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert printed.err.endswith("--help)\n")
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -70,6 +82,13 @@ def test_a_reader_that_goes_away_is_not_an_error_of_ours() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in {str(Exit.PIPE.value), "0"}
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_line() -> None:
+    command = f"{sys.executable} -m autoscaler policy list >/dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.LATER
+    assert done.stderr == "autoscaler policy: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,30 @@ def test_check_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert capsys.readouterr().err.startswith("standard input: apiVersion: nothing is not valid")
 
 
+def test_check_goes_on_after_a_file_that_cannot_be_read(wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "check", str(wrong.with_name("nothing.yaml")), str(wrong)]) == Exit.INPUT
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == [str(wrong.with_name("nothing.yaml")), str(wrong)]
+
+
+def test_check_does_not_praise_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.yaml").touch()
+    assert main(["policy", "check", str(tmp_path)]) == Exit.INPUT
+    assert "at least one document" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        pytest.param(["--only", "zzz"], "--only", id="no-such-scenario"),
+        pytest.param(["--jobs", "-1"], "--jobs", id="less-than-no-processes"),
+    ],
+)
+def test_options_of_test_are_checked(options: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "test", str(installed_packs()), *options]) == Exit.INPUT
+    assert f"autoscaler policy: {named}: " in capsys.readouterr().err
+
+
 def test_the_installed_packs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "list", "--output", "json"]) == Exit.DONE
     packs = json.loads(capsys.readouterr().out)
