@@ -61,6 +61,8 @@ def _by_value(
                 best = total, [*batches, Batch(offer=int(offers[last]), pods=pods[last], repeat=1)]
         chosen = int(np.argmax((pods @ worth) / problem.price[offers]))
         offer, held = int(offers[chosen]), pods[chosen] > 0
+        if not held.any():
+            break
         repeat = int(min((left[held] // pods[chosen][held]).min(), room[offer]))
         batches.append(Batch(offer=offer, pods=pods[chosen], repeat=repeat))
         spent += repeat * float(problem.price[offer])
