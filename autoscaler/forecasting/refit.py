@@ -23,7 +23,7 @@ from autoscaler.model.workload import Workload
 from autoscaler.planning.effective import Effective, effective_policies
 from autoscaler.planning.shapes import Sizing, choose_shapes
 from autoscaler.recommend.forecast import day_peaks
-from autoscaler.recommend.joint import SLOWDOWN, JointParams, declared_parallelism
+from autoscaler.recommend.joint_view import SLOWDOWN, JointParams, declared_parallelism
 from autoscaler.recommend.learn import History, learn
 
 HISTORY_DAYS = 14.0

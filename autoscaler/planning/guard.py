@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from autoscaler.model.bounds import request_bounds
 from autoscaler.model.node import NodeGroup
 from autoscaler.model.plan import (
     AnyAction,
@@ -29,8 +30,7 @@ from autoscaler.model.plan import (
 from autoscaler.model.pod import Container, Pod, PodShape
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize
-from autoscaler.model.resources import CPU, NOTHING, Resources, format_amount
-from autoscaler.model.spec import Quantity
+from autoscaler.model.resources import Resources, format_amount
 from autoscaler.model.workload import DisruptionBudget, Quota, Workload
 from autoscaler.planning.effective import Effective
 from autoscaler.planning.index import SnapshotIndex
@@ -242,7 +242,7 @@ class _Checks:
         """Return what forbids a size: it must neither leave the bounds nor, without data, shrink."""
         if now is None:
             return Reason(Code.GUARD_BOUNDS, f"there is no container {size.container}")
-        low, high = _request_bounds(effective, size.container)
+        low, high = request_bounds(effective.spec.constraints, size.container)
         for name, amount in size.target.items():
             asked = now.get(name)
             if amount < asked and effective.workload in self._held:
@@ -347,19 +347,6 @@ class _Checks:
         if workload not in self._pods:
             self._pods[workload] = {pod.key: pod for pod in self._index.pods_of(workload)}
         return self._pods[workload].get(key)
-
-
-def _request_bounds(effective: Effective, container: str) -> tuple[Resources, Resources]:
-    """Return the least and the most that the policy lets a container ask for; a name that is absent is unbounded."""
-    rules = {rule.name: rule.requests for rule in reversed(effective.spec.constraints.container)}
-    bounds = rules.get(container) or rules.get("*")
-    if bounds is None:
-        return NOTHING, NOTHING
-    return _amounts(bounds.min_allowed), _amounts(bounds.max_allowed)
-
-
-def _amounts(quantities: Mapping[str, Quantity]) -> Resources:
-    return Resources.of({name: q.milli if name == CPU else q.whole for name, q in quantities.items()})
 
 
 def _quota_need(name: str, shape: PodShape) -> int:

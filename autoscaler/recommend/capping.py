@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from autoscaler.model.bounds import ANY_CONTAINER
 from autoscaler.model.pod import Container
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.recommend.limits import SIZED, boundary_request, proportional_limits, scale
 
-ANY_CONTAINER = "*"
 FIELDS = ("target", "lower", "upper")
 
 

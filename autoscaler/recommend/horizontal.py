@@ -16,10 +16,10 @@ from functools import lru_cache
 
 import msgspec
 
+from autoscaler.model.bounds import MAX_REPLICAS
 from autoscaler.model.pod import Container, Phase, Pod, PodShape
 from autoscaler.model.resources import CPU, HUGEPAGES_PREFIX, MEMORY
 
-MAX_REPLICAS = 2**31 - 1
 _MAX_INT64 = 2**63 - 1
 _NO_METRICS = "did not receive metrics for targeted pods (pods might be unready)"
 _NO_PODS = "no pods returned by selector while calculating replica count"

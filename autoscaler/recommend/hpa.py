@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from autoscaler.interfaces import WorkloadView
+from autoscaler.model.bounds import MAX_REPLICAS, replica_bounds
 from autoscaler.model.policy import MpaSpec, UpdateMode
 from autoscaler.model.readings import Signal
 from autoscaler.model.reasons import Code, Reason
@@ -23,7 +24,7 @@ from autoscaler.model.recommendation import Condition, Recommendation
 from autoscaler.model.spec import MetricSpec
 from autoscaler.model.workload import Workload
 from autoscaler.recommend.formula import evaluate_formula
-from autoscaler.recommend.horizontal import MAX_REPLICAS, Readiness, Tolerance
+from autoscaler.recommend.horizontal import Readiness, Tolerance
 from autoscaler.recommend.hpa_metrics import (
     LastValues,
     MetricContext,
@@ -302,12 +303,10 @@ def _history(view: WorkloadView, memory: HpaMemory) -> History:
 
 def _bounds(spec: MpaSpec, metrics: Sequence[MetricSpec]) -> Bounds:
     """Zero is allowed as a minimum only with a metric that outlives the last pod, as the API server demands."""
-    given = spec.constraints.global_
-    maximum = given.max_replicas if given is not None and given.max_replicas is not None else MAX_REPLICAS
-    minimum = given.min_replicas if given is not None and given.min_replicas is not None else 1
+    minimum, maximum = replica_bounds(spec.constraints)
     if minimum == 0 and not survives_zero(metrics):
-        minimum = 1
-    return Bounds(minimum=min(minimum, maximum), maximum=maximum)
+        minimum = min(1, maximum)
+    return Bounds(minimum=minimum, maximum=maximum)
 
 
 def _tolerance(rules: BehaviorRules | None, default: float) -> Tolerance:

@@ -16,62 +16,26 @@ from typing import ClassVar
 import msgspec
 
 from autoscaler.interfaces import WorkloadView
-from autoscaler.model.policy import MpaSpec, SloClass, Switch
-from autoscaler.model.readings import Sample, Signal, SignalKind
+from autoscaler.model.bounds import MAX_REPLICAS, replica_bounds
+from autoscaler.model.policy import MpaSpec
+from autoscaler.model.readings import Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize, Recommendation
-from autoscaler.model.resources import CPU, NOTHING
-from autoscaler.model.snapshot import DemandModel, SeasonalModel, WorkloadModel
 from autoscaler.model.workload import Workload
-from autoscaler.recommend import forecast, joint_size
-from autoscaler.recommend.demand import safe_utilisation
+from autoscaler.recommend import joint_size
+from autoscaler.recommend.joint_view import (
+    JointMemory,
+    JointParams,
+    is_sound,
+    lacks_requests,
+    observed_work,
+    pod_capacity,
+    reading_of,
+)
+from autoscaler.recommend.outlook import node_factor, outlook, remember_work
 
-_NO_SEASON = SeasonalModel()
-SLOWDOWN = {SloClass.LATENCY_SENSITIVE: 3.0, SloClass.STANDARD: 4.0, SloClass.BATCH: 20.0}
 _WITHIN_PLAN = 1.03
-MOST_REPLICAS = 2_147_483_647
-_ABSURD = 1e18
-
-
-class JointParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    Settings of the joint engine. The defaults suit most; change `utilisation`
-    or `fill` only to move along the frontier between cost and service.
-
-    `utilisation` is the share of a pod's safe load to plan for; `fill` the
-    share of its CPU request. `violations` is the share of time in which
-    missing the objective is acceptable; `margin_gain` (per minute) and
-    `margin_cap` (log) shape the correction when it is missed more often.
-    """
-
-    utilisation: float = 0.9
-    fill: float = 0.88
-    violations: float = 0.005
-    slow_share: float = 0.05
-    margin_gain: float = 0.02
-    margin_cap: float = 0.4
-    down_window_seconds: float = 300.0
-    down_share: float = 0.04
-    level_seconds: float = 1800.0
-    reactive_seconds: float = 60.0
-    shape_dwell_seconds: float = 21600.0
-    size_cpu: bool = True
-    size_memory: bool = True
-
-
-class JointMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    `work` is (epoch seconds, cores) a minute, oldest first; `wanted` is (epoch
-    seconds, replicas) within the down window; `margin` a log factor.
-    """
-
-    work: tuple[tuple[float, float], ...] = ()
-    wanted: tuple[tuple[float, int], ...] = ()
-    margin: float = 0.0
-    updated_at: float = 0.0
-    oom_at: float = 0.0
-    memory_floor: int = 0
-    sized_at: float = 0.0
+"""Pods with up to so many times their planned load are not short."""
 
 
 class JointRecommender:
@@ -126,173 +90,8 @@ class JointRecommender:
         return advice, memory
 
 
-def is_sound(model: WorkloadModel) -> bool:
-    """Tell whether a learned model holds finite numbers of at least 0 only; one from a damaged file may not."""
-    demand = model.demand
-    amounts = (
-        demand.cores_per_request,
-        demand.idle_cores,
-        demand.base_bytes,
-        demand.bytes_per_core,
-        demand.peak_bytes,
-        model.season.history_max,
-    )
-    return all(0 <= amount < _ABSURD for amount in amounts) and all(abs(row[2]) < 50 for row in model.season.quantiles)
-
-
-def lacks_requests(view: WorkloadView) -> bool:
-    """
-    Tell whether the request rate is missing although its cost is known.
-
-    CPU alone understates what saturated pods are asked for: nothing may shrink by it then.
-    """
-    if view.model is None or view.model.demand.cores_per_request <= 0:
-        return False
-    return reading_of(view, SignalKind.REQUESTS) is None
-
-
-def reading_of(view: WorkloadView, kind: SignalKind) -> float | None:
-    """Return a measured value of the workload; None where it is missing, or is no finite number of at least 0."""
-    found = view.readings.get(Signal(view.workload.key, kind))
-    return found.value if isinstance(found, Sample) and 0 <= found.value < math.inf else None
-
-
-def observed_work(view: WorkloadView) -> float | None:
-    """
-    Return the cores of work asked of the workload by the newest metrics, None where nothing is known.
-
-    Work that queues is not in the CPU that is used, so requests count where
-    their cost is known; CPU counts too, since a new version may cost more.
-    """
-    demand = view.model.demand if view.model else DemandModel()
-    cpu, rate, ready = (reading_of(view, k) for k in (SignalKind.CPU, SignalKind.REQUESTS, SignalKind.READY))
-    found = None
-    if cpu is not None:
-        pods = float(len(view.pods)) if ready is None else ready
-        found = max(cpu - demand.idle_cores * pods, 0.0)
-    if rate is not None and demand.cores_per_request > 0:
-        found = max(found or 0.0, demand.cores_per_request * rate)
-    return found
-
-
-def pod_parallelism(view: WorkloadView) -> float:
-    """Return the cores one pod can use, see `declared_parallelism`."""
-    return declared_parallelism(view.workload, view.spec, view.model)
-
-
-def declared_parallelism(workload: Workload, spec: MpaSpec, before: WorkloadModel | None = None) -> float:
-    """
-    Return the cores one pod can use: as declared, else what its developer asked for, at least one.
-
-    What the model of *before* took stays: by now the request may be the
-    engine's own. Taking the developer's was as good as knowing in simulation;
-    a lower guess was bad (algorithms, section 8.6).
-    """
-    if spec.goals.slo is not None and spec.goals.slo.parallelism is not None:
-        return max(spec.goals.slo.parallelism.number, 0.05)
-    if workload.parallelism > 0:
-        return workload.parallelism
-    if before is not None and before.demand.parallelism > 0:
-        return before.demand.parallelism
-    return max(1.0, sum(container.requests.cpu for container in workload.template.containers) / 1000)
-
-
-def pod_capacity(view: WorkloadView, params: JointParams, sizes: Sequence[ContainerSize] = ()) -> float:
-    """
-    Return the cores of work to plan for one pod: within its safe load and within its request.
-
-    With *sizes* to come the smaller request counts: pods that shrink need
-    company at once, pods that grow lose none before they have grown.
-    """
-    containers = view.workload.template.containers
-    coming = {size.container: size.target for size in sizes}
-    then = sum(coming.get(c.name, NOTHING).get(CPU, c.requests.cpu) for c in containers)
-    return capacity_at(view, params, min(then, sum(c.requests.cpu for c in containers)) / 1000)
-
-
-def capacity_at(view: WorkloadView, params: JointParams, request: float) -> float:
-    """Return the cores of work to plan for a pod that asks for *request* cores (0: it asks for none)."""
-    parallelism = pod_parallelism(view)
-    slo = view.spec.goals.slo
-    safe = safe_utilisation(round(parallelism, 3), SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]) * parallelism
-    usable = params.utilisation * safe
-    if request > 0:
-        usable = min(usable, params.fill * request)
-    idle = view.model.demand.idle_cores if view.model else 0.0
-    return max(usable - idle, 0.02)
-
-
-class Outlook(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """
-    What is known of the demand to come: `reactive` cores of work were just
-    seen, `usual` is how today's load compares to `season` (0: no forecast).
-    """
-
-    now: float
-    known: bool
-    reactive: float
-    usual: float
-    season: SeasonalModel
-    margin: float
-
-    def expected(self, horizon: float) -> float:
-        """Return the cores of work that the season has within *horizon* seconds; 0 without a forecast."""
-        if self.usual <= 0:
-            return 0.0
-        peak = self.usual * forecast.season_peak(self.season, start=self.now, end=self.now + horizon)
-        return min(peak, 1.5 * max(self.season.history_max, self.reactive))
-
-    def demand(self, horizon: float) -> float | None:
-        """Return the cores of work to be ready for within *horizon* seconds; None: nothing is known."""
-        expected = self.expected(horizon)
-        if not self.known and expected <= 0:
-            return None
-        return max(self.reactive, expected) * math.exp(self.margin)
-
-
-def outlook(view: WorkloadView, params: JointParams, memory: JointMemory, work: float | None) -> Outlook:
-    """Return what to expect, from the work seen lately and from the season where it is trusted."""
-    since = view.now - params.reactive_seconds - view.period
-    reactive = max([cores for at, cores in memory.work if at >= since] + [work or 0.0])
-    season, usual = view.model.season if view.model else _NO_SEASON, 0.0
-    if season.trusted and season.peak and memory.work and view.spec.policy.forecast is not Switch.OFF:
-        recent = [cores for at, cores in memory.work if at >= view.now - params.level_seconds]
-        if recent:
-            usual = forecast.level(season, sum(recent) / len(recent), now=view.now, span=params.level_seconds)
-    return Outlook(
-        now=view.now,
-        known=work is not None,
-        reactive=reactive,
-        usual=usual,
-        season=season,
-        margin=memory.margin,
-    )
-
-
-def node_factor(view: WorkloadView) -> float:
-    """
-    Return by how much (at least 1) demand may exceed its forecast before a new node is ready.
-
-    The quantile is that of the policy, but no more than long boots need
-    (algorithms-2, section 4: 1 - 0.2 * 90 / boot seconds, within 0.8-0.97).
-    """
-    if view.model is None or view.headroom <= 0:
-        return 1.0
-    boot = max(view.node_seconds - view.reaction_seconds, 1.0)
-    share = min(view.headroom, max(0.8, min(0.97, 1 - 0.2 * 90 / boot)))
-    return max(1.0, math.exp(forecast.error_quantile(view.model.season, horizon=view.node_seconds, share=share)))
-
-
-def bounds(view: WorkloadView) -> tuple[int, int]:
-    """Return the fewest and the most replicas that the policy allows."""
-    limits = view.spec.constraints.global_
-    low = limits.min_replicas if limits and limits.min_replicas is not None else 1
-    high = limits.max_replicas if limits and limits.max_replicas is not None else MOST_REPLICAS
-    return min(low, high), high
-
-
 def _bounded(replicas: int, view: WorkloadView) -> tuple[int, tuple[Reason, ...]]:
-    low, high = bounds(view)
+    low, high = replica_bounds(view.spec.constraints)
     if replicas < low:
         return low, (Reason(Code.AT_MINIMUM, f"load needs {replicas}, the minimum is {low}"),)
     if replicas > high:
@@ -301,11 +100,11 @@ def _bounded(replicas: int, view: WorkloadView) -> tuple[int, tuple[Reason, ...]
 
 
 def _pods(demand: float, cores: float) -> int:
-    return min(math.ceil(demand / cores - 1e-9), MOST_REPLICAS)
+    return min(math.ceil(demand / cores - 1e-9), MAX_REPLICAS)
 
 
 def _replicas(demand: float, cores: float, view: WorkloadView) -> tuple[int, tuple[Reason, ...]]:
-    if view.workload.replicas == 0 and bounds(view)[0] > 0:
+    if view.workload.replicas == 0 and replica_bounds(view.spec.constraints)[0] > 0:
         return 0, (Reason(Code.PAUSED, "scaled to 0 by hand: left alone until it is scaled up"),)
     return _bounded(_pods(demand, cores), view)
 
@@ -357,18 +156,6 @@ def _thin(history: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ..
             kept.pop()
         kept.append(entry)
     return tuple(kept)
-
-
-def remember_work(now: float, params: JointParams, memory: JointMemory, work: float | None) -> JointMemory:
-    if work is None or not math.isfinite(work):
-        return memory
-    kept = memory.work
-    if kept and now - kept[-1][0] < 60 and int(now // 60) == int(kept[-1][0] // 60):
-        kept = (*kept[:-1], (kept[-1][0], max(kept[-1][1], work)))
-    else:
-        since = now - params.level_seconds
-        kept = (*(kept[1:] if kept and kept[0][0] < since else kept), (now, work))
-    return msgspec.structs.replace(memory, work=kept)
 
 
 def _correct_margin(view: WorkloadView, params: JointParams, memory: JointMemory) -> JointMemory:

@@ -10,32 +10,27 @@ of memory is not known, the peak seen plus 15 %.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from autoscaler.interfaces import WorkloadView
+from autoscaler.model.bounds import container_rule, replica_bounds, request_bounds
 from autoscaler.model.pod import Container
-from autoscaler.model.policy import ContainerConstraints, RequestBounds
 from autoscaler.model.readings import SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import CPU, MEMORY, Resources, format_amount
 from autoscaler.model.snapshot import DemandModel
-from autoscaler.model.spec import Quantity
 from autoscaler.model.units import MIB, format_bytes
 from autoscaler.recommend.demand import LADDER
+from autoscaler.recommend.joint_view import JointMemory, JointParams, capacity_at, pod_parallelism, reading_of
 from autoscaler.recommend.limits import MAX_QUANTITY, limits_for
-
-if TYPE_CHECKING:
-    from autoscaler.interfaces import WorkloadView
-    from autoscaler.recommend.joint import JointMemory, JointParams
 
 _OOM_RATIO, _OOM_BYTES = 1.2, 100 * MIB
 _FULL_MARGIN, _PEAK_MARGIN, _KEEP_ABOVE = 1.12, 1.15, 1.1
 _OOM_SMALL, _OFF = 0.25, "Off"
 _BURST = 2.0
 """Memory is asked for this many times the planned load: a spike lands on the pods there are."""
-_UNBOUNDED, _UNCONSTRAINED = RequestBounds(), ContainerConstraints()
 _SHRINK_BAND = 1.25
 """Memory shrinks only when it is this much above what is needed: a change costs a restart or a resize."""
 
@@ -51,7 +46,7 @@ def size(
     CPU shrinks only where it is known, memory only where its peak is.
     """
     main = main_container(view)
-    if main is None or _constraints(view, main).mode == _OFF:
+    if main is None or container_rule(view.spec.constraints, main.name).mode == _OFF:
         return (), memory, (), False
     memory, killed = note_kills(view, main, memory)
     controlled = view.spec.constraints.container_controlled_resources or (CPU, MEMORY)
@@ -108,12 +103,10 @@ def _least_cpu(view: WorkloadView, params: JointParams, demand: float | None) ->
     What cannot scale out any further can only grow: within what one pod can
     use, by steps of the ladder.
     """
-    from autoscaler.recommend.joint import bounds, pod_parallelism
-
     if not demand or not math.isfinite(demand):
         return 0
     idle = view.model.demand.idle_cores if view.model else 0.0
-    cores = min((demand / max(bounds(view)[1], 1) + idle) / params.fill, pod_parallelism(view))
+    cores = min((demand / max(replica_bounds(view.spec.constraints)[1], 1) + idle) / params.fill, pod_parallelism(view))
     if cores * 1000 <= LADDER[0]:
         return 0
     return next((step for step in LADDER if step >= cores * 1000), math.ceil(cores * 1000))
@@ -140,8 +133,6 @@ def _cpu_change(
 
 def _planned_cores(view: WorkloadView, params: JointParams, main: Container, target: dict[str, int]) -> float:
     """Return the work planned for a pod with the CPU that it is to ask for."""
-    from autoscaler.recommend.joint import capacity_at
-
     asked = sum(c.requests.cpu for c in view.workload.template.containers)
     return capacity_at(view, params, (asked + target.get(CPU, main.requests.cpu) - main.requests.cpu) / 1000)
 
@@ -150,8 +141,6 @@ def _memory_change(
     view: WorkloadView, main: Container, memory: JointMemory, *, planned: float, may_shrink: bool
 ) -> tuple[int, Reason | None]:
     """Return the memory the main container should ask for and why; no reason means leave it."""
-    from autoscaler.recommend.joint import pod_parallelism, reading_of
-
     demand, peak = (view.model.demand if view.model else None), reading_of(view, SignalKind.MEMORY_PEAK)
     others = sum(c.requests.memory for c in view.workload.template.containers if c is not main)
     learned = requested_memory(demand, planned, pod_parallelism(view)) if demand is not None else 0.0
@@ -189,13 +178,10 @@ def note_kills(view: WorkloadView, main: Container, memory: JointMemory) -> tupl
 
 def _capped(target: dict[str, int], main: Container, view: WorkloadView, reasons: list[Reason]) -> dict[str, int]:
     """Apply the container's own bounds, then the global ones, then what the largest node can hold."""
-    own, everywhere = _constraints(view, main).requests, view.spec.constraints.global_
-    fallback = (everywhere.requests if everywhere is not None else None) or _UNBOUNDED
-    own = own or _UNBOUNDED
+    least, most = request_bounds(view.spec.constraints, main.name)
     result = {}
     for name, amount in target.items():
-        low = _amount(name, own.min_allowed.get(name) or fallback.min_allowed.get(name))
-        high = _amount(name, own.max_allowed.get(name) or fallback.max_allowed.get(name))
+        low, high = least.get(name), most.get(name)
         capped = max(amount, low)
         capped = min(capped, high) if high else capped
         if capped != amount:
@@ -212,23 +198,12 @@ def _capping(code: Code, name: str, amount: int, why: str) -> Reason:
     return Reason(code, f"{name} capped to {format_amount(name, amount)} {why}")
 
 
-def _constraints(view: WorkloadView, main: Container) -> ContainerConstraints:
-    rules = {rule.name: rule for rule in reversed(view.spec.constraints.container)}
-    return rules.get(main.name) or rules.get("*") or _UNCONSTRAINED
-
-
-def _amount(name: str, quantity: Quantity | None) -> int:
-    if quantity is None:
-        return 0
-    return quantity.milli if name == CPU else quantity.whole
-
-
 def _limits(view: WorkloadView, main: Container, target: Resources) -> Resources | None:
     """
     Return what the limits become: as the policy says, but never below a
     request, which the API server refuses, nor below memory at full load.
     """
-    chosen = limits_for(_constraints(view, main).limits, main.limits, main.requests, target)
+    chosen = limits_for(container_rule(view.spec.constraints, main.name).limits, main.limits, main.requests, target)
     if chosen is not None:
         return Resources.of({**dict(main.limits.items()), **dict(chosen.items())})
     raised = {n: max(limit, target.get(n)) for n, limit in main.limits.items()}
@@ -240,8 +215,6 @@ def _limits(view: WorkloadView, main: Container, target: Resources) -> Resources
 
 def _full_load(view: WorkloadView) -> int:
     """Return the bytes at which a limit does not kill a pod at full load, as far as its node's size; 0 if unknown."""
-    from autoscaler.recommend.joint import pod_parallelism
-
     if view.model is None or view.model.demand.bytes_per_core <= 0:
         return 0
     full = _rounded(min(memory_at(view.model.demand, pod_parallelism(view)), float(MAX_QUANTITY)))

@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from autoscaler.interfaces import WorkloadView
+from autoscaler.model.bounds import MAX_REPLICAS, replica_bounds
 from autoscaler.model.policy import GlobalConstraints, MpaSpec, SloClass
 from autoscaler.model.readings import Series, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
@@ -29,19 +30,10 @@ from autoscaler.recommend.demand import safe_utilisation
 from autoscaler.recommend.forecast import day_peaks
 from autoscaler.recommend.hpa import HpaMemory, HpaParams
 from autoscaler.recommend.hpa_metrics import metrics_of
-from autoscaler.recommend.joint import (
-    MOST_REPLICAS,
-    SLOWDOWN,
-    JointMemory,
-    JointParams,
-    bounds,
-    observed_work,
-    outlook,
-    pod_parallelism,
-    remember_work,
-)
 from autoscaler.recommend.joint_size import main_container, note_kills
+from autoscaler.recommend.joint_view import SLOWDOWN, JointMemory, JointParams, observed_work, pod_parallelism
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaMemory, MpaParams
+from autoscaler.recommend.outlook import outlook, remember_work
 from autoscaler.recommend.usage_history import VpaMemory
 from autoscaler.recommend.vertical import VpaParams
 from autoscaler.recommend.vpa import controlled_resources, fit_sizes
@@ -245,7 +237,7 @@ def _vertical(spec: MpaSpec) -> tuple[str, ...]:
 def _floor(view: WorkloadView, expected: float, cores: float) -> int:
     if view.workload.replicas <= 0 or not 0 < expected < math.inf:
         return 0
-    return min(math.ceil(expected / cores - 1e-9), MOST_REPLICAS)
+    return min(math.ceil(expected / cores - 1e-9), MAX_REPLICAS)
 
 
 def _lately(
@@ -258,8 +250,8 @@ def _lately(
 
 def _at_least(view: WorkloadView, floor: int) -> MpaSpec:
     """Return the spec with *floor* as its minimum, within its maximum."""
-    low, high = bounds(view)
     constraints = view.spec.constraints
+    low, high = replica_bounds(constraints)
     if floor <= low:
         return view.spec
     limits = replace(constraints.global_ or GlobalConstraints(), min_replicas=min(floor, high))
@@ -267,7 +259,7 @@ def _at_least(view: WorkloadView, floor: int) -> MpaSpec:
 
 
 def _why_floor(advice: Recommendation, view: WorkloadView, floor: int, expected: float) -> tuple[Reason, ...]:
-    if floor <= bounds(view)[0] or advice.replicas is None or advice.replicas > floor:
+    if floor <= replica_bounds(view.spec.constraints)[0] or advice.replicas is None or advice.replicas > floor:
         return ()
     message = f"the season brings {expected:.2f} cores of work within {view.reaction_seconds:.0f} s: at least {floor}"
     return (Reason(Code.FORECAST_RISE, message),)

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from autoscaler.model.bounds import MAX_REPLICAS
 from autoscaler.model.spec import Behavior, ScalingRules
 
-MAX_REPLICAS = 2**31 - 1
 _EDGE = 1e-6
 """Seconds by which equal times may differ as floats: an entry at the edge of a window must be told apart."""
 Entries = tuple[tuple[float, int], ...]

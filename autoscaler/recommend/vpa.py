@@ -16,15 +16,15 @@ import msgspec
 from msgspec.structs import replace
 
 from autoscaler.interfaces import WorkloadView
+from autoscaler.model.bounds import amounts_of, container_rule, request_bounds
 from autoscaler.model.pod import Container, Pod, Termination
-from autoscaler.model.policy import ContainerConstraints, Limits, MpaSpec, RequestBounds
+from autoscaler.model.policy import Limits, MpaSpec
 from autoscaler.model.readings import PodSamples, Series, Signal, SignalKind
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Condition, ContainerSize, Recommendation
 from autoscaler.model.resources import CPU, MEMORY, Resources, format_amount
-from autoscaler.model.spec import Quantity
 from autoscaler.model.workload import Workload
-from autoscaler.recommend.capping import ANY_CONTAINER, SizeBounds, fit_to_pod, fit_to_total
+from autoscaler.recommend.capping import SizeBounds, fit_to_pod, fit_to_total
 from autoscaler.recommend.limits import SIZED, limits_for
 from autoscaler.recommend.updater import has_quick_oom
 from autoscaler.recommend.usage_history import UsageHistory, VpaMemory, is_due, seed_from_history
@@ -34,7 +34,6 @@ __all__ = ["VpaMemory", "VpaParams", "VpaRecommender", "seed_from_history"]
 
 _SIGNALS = {CPU: SignalKind.POD_CPU, MEMORY: SignalKind.POD_MEMORY}
 _OFF = "Off"
-_NO_BOUNDS = ContainerConstraints()
 
 
 class VpaRecommender:
@@ -113,7 +112,9 @@ def controlled_resources(spec: MpaSpec) -> tuple[str, ...]:
 
 def sized_containers(view: WorkloadView) -> list[Container]:
     """Return the containers of the template that are not switched off."""
-    return [one for one in view.workload.template.containers if _constraints(view.spec, one.name).mode != _OFF]
+    return [
+        one for one in view.workload.template.containers if container_rule(view.spec.constraints, one.name).mode != _OFF
+    ]
 
 
 def _estimates(
@@ -159,7 +160,7 @@ def fit_sizes(sizes: Sequence[ContainerSize], view: WorkloadView) -> tuple[tuple
     ]
     pod = view.spec.constraints.pod.requests if view.spec.constraints.pod is not None else None
     if pod is not None:
-        most, least = (_left(view, fitted.sizes, _amounts(side)) for side in (pod.max_allowed, pod.min_allowed))
+        most, least = (_left(view, fitted.sizes, amounts_of(side)) for side in (pod.max_allowed, pod.min_allowed))
         within = fit_to_total(fitted.sizes, most, least=least)
         reasons += _changes(fitted.sizes, within, Code.CAPPED_BY_POLICY, "by the bounds of the pod")
     else:
@@ -197,40 +198,18 @@ def _text(name: str, size: ContainerSize) -> str:
 
 
 def _with_limits(size: ContainerSize, container: Container, spec: MpaSpec) -> ContainerSize:
-    policy = _constraints(spec, container.name).limits
+    policy = container_rule(spec.constraints, container.name).limits
     limits = limits_for(policy, container.limits, container.requests, size.target)
     if limits is None:
         return size
     return replace(size, limits=Resources.of({**dict(container.limits.amounts), **dict(limits.amounts)}))
 
 
-def _constraints(spec: MpaSpec, container: str) -> ContainerConstraints:
-    by_name = {one.name: one for one in spec.constraints.container}
-    return by_name.get(container) or by_name.get(ANY_CONTAINER) or _NO_BOUNDS
-
-
 def _bounds(spec: MpaSpec, container: str) -> SizeBounds:
     """Return the container's own bounds, and the global ones for what these do not name."""
-    own = _constraints(spec, container)
-    everywhere = spec.constraints.global_.requests if spec.constraints.global_ is not None else None
-    low, high = _sides(everywhere)
-    own_low, own_high = _sides(own.requests)
-    return SizeBounds(
-        container=container,
-        min_allowed=Resources.of({**low, **own_low}),
-        max_allowed=Resources.of({**high, **own_high}),
-        keep_limits=own.limits is Limits.REQUESTS_ONLY,
-    )
-
-
-def _sides(bounds: RequestBounds | None) -> tuple[dict[str, int], dict[str, int]]:
-    if bounds is None:
-        return {}, {}
-    return dict(_amounts(bounds.min_allowed).amounts), dict(_amounts(bounds.max_allowed).amounts)
-
-
-def _amounts(quantities: Mapping[str, Quantity]) -> Resources:
-    return Resources.of({name: one.milli if name == CPU else one.whole for name, one in quantities.items()})
+    least, most = request_bounds(spec.constraints, container)
+    keep_limits = container_rule(spec.constraints, container).limits is Limits.REQUESTS_ONLY
+    return SizeBounds(container=container, min_allowed=least, max_allowed=most, keep_limits=keep_limits)
 
 
 def _missing(view: WorkloadView, controlled: Sequence[str]) -> list[Reason]:

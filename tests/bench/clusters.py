@@ -22,7 +22,7 @@ from autoscaler.model.units import GIB, MIB
 from autoscaler.model.workload import DisruptionBudget, Workload
 from autoscaler.planning.effective import in_mode
 from autoscaler.recommend.demand import safe_utilisation
-from autoscaler.recommend.joint import SLOWDOWN, JointParams
+from autoscaler.recommend.joint_view import SLOWDOWN, JointParams
 from autoscaler.testing.builders import NOW
 
 CLASSES = 300

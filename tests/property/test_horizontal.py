@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.interfaces import WorkloadView
+from autoscaler.model.bounds import MAX_REPLICAS
 from autoscaler.model.pod import Container, Phase, Pod, PodShape, ReadyCondition
 from autoscaler.model.readings import Missing, MissingReason, PodSample, PodSamples, Reading, Sample, Signal, SignalKind
 from autoscaler.model.resources import Resources
 from autoscaler.recommend.formula import evaluate_formula
 from autoscaler.recommend.horizontal import (
-    MAX_REPLICAS,
     MetricError,
     Proposal,
     Readiness,

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoscaler.model.bounds import MAX_REPLICAS
 from autoscaler.model.readings import Missing, MissingReason, Sample, Signal, SignalKind
 from autoscaler.model.snapshot import DemandModel, SeasonalModel, ShapeOption, WorkloadModel
 from autoscaler.model.units import MIB
-from autoscaler.recommend.joint import MOST_REPLICAS, JointMemory
+from autoscaler.recommend.joint_view import JointMemory
 from autoscaler.testing.builders import NOW
 from tests.unit.recommend.joint_views import KEY, ask, later, spec, view
 
@@ -73,7 +74,7 @@ def test_any_sight_gives_a_recommendation_within_the_bounds(
             by_hand = replicas == 0 and limits["minReplicas"] > 0
             low, high = (0, 0) if by_hand else (limits["minReplicas"], limits["maxReplicas"])
             assert min(low, replicas) <= advice.replicas <= max(high, replicas)
-            assert advice.replicas <= advice.forecast_replicas <= advice.headroom_replicas <= MOST_REPLICAS
+            assert advice.replicas <= advice.forecast_replicas <= advice.headroom_replicas <= MAX_REPLICAS
         if advice.held:
             assert advice.replicas is None or advice.replicas >= min(replicas, limits["maxReplicas"])
         for size in advice.containers:

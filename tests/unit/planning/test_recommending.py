@@ -13,7 +13,8 @@ from autoscaler.planning.effective import effective_policies
 from autoscaler.planning.index import SnapshotIndex, in_order
 from autoscaler.planning.recommending import recommend_all, wanted_signals
 from autoscaler.recommend.engines import BUILT_IN
-from autoscaler.recommend.joint import JointMemory, JointParams, JointRecommender
+from autoscaler.recommend.joint import JointRecommender
+from autoscaler.recommend.joint_view import JointMemory, JointParams
 from autoscaler.testing.builders import make_group, make_node, make_pod
 from tests.unit.planning.decisions import cluster, key, mpa, policies
 

@@ -17,7 +17,8 @@ from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import DemandModel, Prices, SeasonalModel, ShapeOption, WorkloadModel
 from autoscaler.model.spec import decode_hook
 from autoscaler.model.units import GIB, MIB
-from autoscaler.recommend.joint import JointMemory, JointParams, JointRecommender
+from autoscaler.recommend.joint import JointRecommender
+from autoscaler.recommend.joint_view import JointMemory, JointParams
 from autoscaler.testing.builders import NOW, make_pod, make_shape, make_workload
 
 KEY = "default/Deployment/web"

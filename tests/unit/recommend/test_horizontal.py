@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from autoscaler.model.bounds import MAX_REPLICAS
 from autoscaler.model.pod import Container, Phase, Pod, PodShape, ReadyCondition
 from autoscaler.model.resources import Resources
 from autoscaler.recommend.horizontal import (
-    MAX_REPLICAS,
     MetricError,
     Proposal,
     Readiness,

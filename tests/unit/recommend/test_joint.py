@@ -10,15 +10,15 @@ from autoscaler.model.readings import Missing, MissingReason
 from autoscaler.model.reasons import Code
 from autoscaler.model.snapshot import DemandModel, WorkloadModel
 from autoscaler.recommend.demand import safe_utilisation
-from autoscaler.recommend.joint import (
+from autoscaler.recommend.joint_view import (
     JointMemory,
     JointParams,
     declared_parallelism,
     lacks_requests,
-    node_factor,
     observed_work,
     pod_capacity,
 )
+from autoscaler.recommend.outlook import node_factor
 from autoscaler.testing.builders import NOW, make_workload
 from tests.unit.recommend.joint_views import (
     GAP,

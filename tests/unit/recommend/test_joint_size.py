@@ -13,8 +13,8 @@ from autoscaler.model.reasons import Code
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.units import GIB, MIB
-from autoscaler.recommend.joint import JointMemory
 from autoscaler.recommend.joint_size import main_container, memory_at
+from autoscaler.recommend.joint_view import JointMemory
 from autoscaler.testing.builders import NOW
 from tests.unit.recommend.joint_views import GAP, LEARNED, SEEN, ask, later, model, readings, sidecar, spec, view
 
