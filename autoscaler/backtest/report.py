@@ -43,11 +43,13 @@ def render_report(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], *,
         "scenarios": [_scenario(scenario, runs, failures) for scenario in scenarios],
     }
     count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
-    seeds = sorted({run.figures.seed for run in runs})
+    seeds = {run.figures.scenario: set[int]() for run in runs}
+    for run in runs:
+        seeds[run.figures.scenario].add(run.figures.seed)
+    many = max(map(len, seeds.values()), default=1)
     lead = (
         f"{count} of {len(engines)} engine{'s' if len(engines) != 1 else ''} on {len(scenarios)} "
-        f"scenario{'s' if len(scenarios) != 1 else ''}, simulated"
-        + (f" with seed{'s' if len(seeds) != 1 else ''} {', '.join(map(str, seeds))}" if seeds else "")
+        f"scenario{'s' if len(scenarios) != 1 else ''}, simulated with {many} seed{'s' if many != 1 else ''} each"
         + (f" by podnode-autoscaler {version}." if version else ".")
     )
     fields = {

@@ -84,6 +84,13 @@ def test_the_report_is_self_contained_and_safe() -> None:
     assert scenario["failed"][0]["message"] == failure.message
 
 
+def test_the_report_counts_seeds_by_scenario() -> None:
+    figures = msgspec.structs.replace(FIGURES, scenario="other", seed=FIGURES.seed + 1)
+    other = msgspec.structs.replace(RUN, figures=figures)
+    page = render_report([load_scenario("tiny")], [RUN, other])
+    assert "2 runs of 1 engine on 1 scenario, simulated with 1 seed each" in page
+
+
 def test_equal_input_gives_an_equal_report() -> None:
     scenarios = [load_scenario("tiny")]
     assert render_report(scenarios, [RUN]) == render_report(scenarios, [RUN])
