@@ -8,7 +8,7 @@ from the entry-point groups `autoscaler.recommenders`, `.providers`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autoscaler.errors import InputError
@@ -67,11 +67,29 @@ def recommender(name: str) -> Recommender:
     return made
 
 
-def recommenders(wanted: Iterable[str] = ()) -> Mapping[str, Recommender]:
+class Installed(Mapping[str, Recommender]):
     """
-    Return the built-in engines, and those of *wanted* that plug-ins bring.
+    The built-in engines, and those that plug-ins bring: each is loaded when it is first asked for.
 
-    Raises:
-        InputError: as `recommender`.
+    One that cannot be loaded is not there; `recommender` says why.
     """
-    return {**BUILT_IN, **{name: recommender(name) for name in wanted}}
+
+    def __init__(self) -> None:
+        self._found: dict[str, Recommender | None] = dict(BUILT_IN)
+
+    def __getitem__(self, name: str) -> Recommender:
+        if name not in self._found:
+            try:
+                self._found[name] = recommender(name)
+            except InputError:
+                self._found[name] = None
+        engine = self._found[name]
+        if engine is None:
+            raise KeyError(name)
+        return engine
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names(RECOMMENDERS))
+
+    def __len__(self) -> int:
+        return len(names(RECOMMENDERS))

@@ -21,13 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from autoscaler.cli.snapshots import read_bytes
     from autoscaler.planning.decide import decide
-    from autoscaler.recommend.engines import BUILT_IN
+    from autoscaler.plugins import Installed
     from autoscaler.telemetry.record import decode_record, digest_of, encode_decision
 
-    file = decode_record(read_bytes(args.record), where=args.record, engines=BUILT_IN)
+    engines = Installed()
+    file = decode_record(read_bytes(args.record), where=args.record, engines=engines)
     if file.decision is None:
         raise InputError(args.record, "$.decision", "a snapshot without a decision", "a record with a decision")
-    again = decide(file.snapshot, file.policies, file.state)
+    again = decide(file.snapshot, file.policies, file.state, engines=engines)
     same_inputs = digest_of(file.snapshot, file.policies, file.state) == file.digest
     before, after = encode_decision(file.decision), encode_decision(again)
     result = {

@@ -46,14 +46,14 @@ def read_snapshot(name: str) -> RecordFile:
         InputError: the file is none of these.
     """
     from autoscaler.kube.decode import decode_list, decode_objects
+    from autoscaler.plugins import Installed
     from autoscaler.providers.catalog import with_groups
-    from autoscaler.recommend.engines import BUILT_IN
     from autoscaler.telemetry.record import VERSION, RecordFile, decode_record, unpacked
 
     data = unpacked(read_bytes(name), where=name)
     is_json, kind = _form_of(data)
     if is_json and not kind:
-        return decode_record(data, where=name, engines=BUILT_IN)
+        return decode_record(data, where=name, engines=Installed())
     observed_at = Path(name).stat().st_mtime
     try:
         if is_json and kind.endswith("List"):
@@ -91,12 +91,13 @@ def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnaps
     have then passed, so that a single look shows everything there is to do.
     """
     from autoscaler.planning.decide import decide
+    from autoscaler.plugins import Installed
 
-    snapshot = file.snapshot
-    decision = decide(snapshot, policies, file.state)
+    snapshot, engines = file.snapshot, Installed()
+    decision = decide(snapshot, policies, file.state, engines=engines)
     for later in _SETTLE:
         moved = msgspec.structs.replace(snapshot, observed_at=snapshot.observed_at + later)
-        decision = decide(moved, policies, decision.state)
+        decision = decide(moved, policies, decision.state, engines=engines)
     return snapshot, decision
 
 

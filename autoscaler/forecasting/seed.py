@@ -74,4 +74,7 @@ async def _seeded(
             )
             for kind in _KINDS
         }
-    return engine.seed(history, params)
+    try:
+        return engine.seed(history, params)
+    except Exception:  # a plug-in may fail in any way: then its workload starts cold
+        return None

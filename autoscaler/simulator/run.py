@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from autoscaler.clock import ManualClock
 from autoscaler.controller.actuate import FAILED, ApplyActuator, MakeActuator, record_only
@@ -99,8 +100,15 @@ def _brain(
     from autoscaler.forecasting.refit import refit as refit_forecasts
     from autoscaler.forecasting.seed import seed_state
     from autoscaler.planning import decide as planning
+    from autoscaler.plugins import Installed
 
-    return planning.decide, signals_of or planning.signals_of, refit or refit_forecasts, seed_state
+    engines = Installed()
+    return (
+        partial(planning.decide, engines=engines),
+        signals_of or partial(planning.signals_of, engines=engines),
+        refit or refit_forecasts,
+        partial(seed_state, engines=engines),
+    )
 
 
 def _applier(world: World, provider: MemoryProvider) -> MakeActuator:
