@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from autoscaler.interfaces import MetricsSource
+from autoscaler.model.bounds import replica_bounds
 from autoscaler.model.node import NodeGroup
 from autoscaler.model.policy import MpaSpec, Policies, SloClass
 from autoscaler.model.readings import Series, Signal, SignalKind
@@ -21,6 +22,7 @@ from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
 from autoscaler.model.units import DAY
 from autoscaler.model.workload import Workload
 from autoscaler.planning.effective import Effective, effective_policies
+from autoscaler.planning.reaction import boot_seconds, reaction_seconds
 from autoscaler.planning.shapes import Sizing, choose_shapes
 from autoscaler.recommend.forecast import day_peaks
 from autoscaler.recommend.joint_view import SLOWDOWN, JointParams, declared_parallelism
@@ -29,7 +31,6 @@ from autoscaler.recommend.learn import History, learn
 HISTORY_DAYS = 14.0
 STEP_SECONDS = 60.0
 _PARTS, _MANY, _PARTS_OF_MANY = 12, 500, 4
-_SETTLE_SECONDS, _START_SECONDS = 60.0, 60.0
 LEARNING_ENGINES = frozenset({"joint", "hpa+season"})
 SHAPING_ENGINES = frozenset({"joint"})
 """Engines whose shapes are chosen at shadow prices."""
@@ -47,13 +48,11 @@ async def refit(
     before = {model.workload: model for model in snapshot.models}
     models: dict[str, WorkloadModel] = {}
     learners = [w for w in snapshot.workloads if w.key in governed and governed[w.key].engine in LEARNING_ENGINES]
-    boot = max((group.boot_seconds for group in snapshot.node_groups), default=90.0)
+    boot = boot_seconds(snapshot.node_groups)
     for workload in learners:
         history = await _history(metrics, workload.key, at)
         if np.any(np.isfinite(history.cpu.values)):
-            pods = (
-                snapshot.metrics_delay + snapshot.period + (workload.start_seconds or _START_SECONDS) + _SETTLE_SECONDS
-            )
+            pods = reaction_seconds(snapshot, workload)
             parallelism = declared_parallelism(workload, governed[workload.key].spec, before.get(workload.key))
             models[workload.key] = learn(
                 workload.key, history, at=at, horizons=(pods, pods + boot), parallelism=parallelism
@@ -97,7 +96,7 @@ def _sizings(
 
 
 def _sizing(workload: Workload, spec: MpaSpec, model: WorkloadModel, params: JointParams, *, parts: int) -> Sizing:
-    limits = spec.constraints.global_
+    low, high = replica_bounds(spec.constraints)
     template = workload.template
     controlled = spec.constraints.container_controlled_resources
     asked = sum(container.requests.cpu for container in template.containers)
@@ -110,8 +109,8 @@ def _sizing(workload: Workload, spec: MpaSpec, model: WorkloadModel, params: Joi
         demand=model.demand,
         cpu=asked,
         memory=sum(c.requests.memory for c in template.containers),
-        low=limits.min_replicas if limits and limits.min_replicas is not None else 1,
-        high=limits.max_replicas if limits and limits.max_replicas is not None else 2_147_483_647,
+        low=low,
+        high=high,
         utilisation=params.utilisation,
         fill=params.fill,
         fixed=not params.size_cpu or (controlled is not None and CPU not in controlled),

@@ -41,7 +41,7 @@ class Recommendation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     node is ready, `headroom_replicas` how many it may need if the forecast errs
     (both at least `replicas`, or 0 for no opinion); the planner keeps room.
     `held` tells that something was missing: nothing may shrink because of it.
-    `restart_ok` is False when sizes should wait for pods' own restarts.
+    `urgent` tells that new pods need the sizes at once: a container was killed.
     """
 
     workload: str

@@ -32,6 +32,7 @@ from autoscaler.planning.consolidate import consolidate
 from autoscaler.planning.drain_steps import Steps, describe
 from autoscaler.planning.node_worth import value_for_money
 from autoscaler.planning.prices import prices_or_estimate
+from autoscaler.planning.reaction import boot_seconds
 from autoscaler.planning.removals import Buy, Demand, Removal, RemovalPlan, RemovalRules
 from autoscaler.planning.repack import Round, Tenants, place_ghosts
 from autoscaler.scheduling.simulation import Simulation
@@ -140,7 +141,7 @@ class _Cycle:
             ghosts=place_ghosts(simulation, ghosts),
             rules=self._rules,
             headroom=self._headroom.copy(),
-            boot_seconds=max((group.boot_seconds for group in self._snapshot.node_groups), default=90.0),
+            boot_seconds=boot_seconds(self._snapshot.node_groups),
         )
 
     def forced(self) -> None:

@@ -23,7 +23,6 @@ from autoscaler.model.policy import (
     ResizeMode,
     ScalingPolicy,
     ScalingPolicySpec,
-    Switch,
     UpdateMode,
 )
 from autoscaler.model.snapshot import ClusterSnapshot
@@ -229,11 +228,8 @@ class _Resolver:
 
 
 def resize_mode(spec: MpaSpec) -> ResizeMode:
+    """Return how running pods get new sizes, the default where the document does not say."""
     return spec.policy.resize or ResizeMode.IN_PLACE_OR_RECREATE
-
-
-def forecasts(spec: MpaSpec) -> bool:
-    return spec.policy.forecast is not Switch.OFF
 
 
 def _specificity(policy: ScalingPolicy) -> int:

@@ -271,6 +271,3 @@ def _is_nearly_there(rejection: Rejection) -> bool:
 def _amount(resource: str, amount: int) -> str:
     """Print CPU in cores, as people write it in a sentence, everything else as its quantity."""
     return f"{amount / 1000:g}" if resource == CPU else format_amount(resource, amount)
-
-
-__all__ = ["Explanation", "Fix", "Obstacle", "explain_node", "explain_pod", "explain_workload"]

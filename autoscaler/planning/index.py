@@ -88,7 +88,3 @@ class SnapshotIndex:
         }:
             largest = largest.largest(allocatable)
         return largest
-
-    def boot_seconds(self) -> float:
-        """Return how long a new node takes, by the slowest group; 90 s where no group says."""
-        return max((group.boot_seconds for group in self.snapshot.node_groups), default=90.0)

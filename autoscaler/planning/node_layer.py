@@ -230,6 +230,7 @@ def _give_back(
         state = msgspec.structs.replace(state, last_scale_up_at=snapshot.observed_at)
 
     def buy(demand: Demand) -> tuple[Growth, float] | None:
+        # Most cycles ask for no price: the market is put together only for those that do.
         return buy_for(snapshot.node_groups, now=snapshot.observed_at)(demand)
 
     return plan_removals(

@@ -7,6 +7,7 @@ An engine that fails, a parameter that is wrong: each holds its own workload and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -23,11 +24,7 @@ from autoscaler.model.state import DecisionState, WorkloadMemory
 from autoscaler.model.workload import Workload
 from autoscaler.planning.effective import Effective
 from autoscaler.planning.index import SnapshotIndex
-
-_START_SECONDS = 60.0
-"""Assumed time from a pod's creation to Ready where it was not measured."""
-_SETTLE_SECONDS = 60.0
-"""Scheduling, image pull and load balancer: what neither start nor boot covers."""
+from autoscaler.planning.reaction import boot_seconds, reaction_seconds
 
 
 class Recommended(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +40,7 @@ def recommend_all(
 ) -> Recommended:
     """Return what each governed workload should have; workloads in mode Off are left out."""
     remembered = {entry.workload: entry for entry in state.workloads}
-    boot, largest = index.boot_seconds(), index.largest_node()
+    boot, largest = boot_seconds(index.snapshot.node_groups), index.largest_node()
     recommendations: list[Recommendation] = []
     memories: list[WorkloadMemory] = []
     held: list[Note] = []
@@ -98,8 +95,7 @@ def _view(
     index: SnapshotIndex, workload: Workload, effective: Effective, *, boot: float, largest: Resources
 ) -> WorkloadView:
     snapshot = index.snapshot
-    start = workload.start_seconds or _START_SECONDS
-    reaction = snapshot.metrics_delay + snapshot.period + start + _SETTLE_SECONDS
+    reaction = reaction_seconds(snapshot, workload)
     return WorkloadView(
         now=snapshot.observed_at,
         workload=workload,
@@ -137,19 +133,17 @@ def _check(advice: Recommendation, workload: Workload) -> None:
     """Raise ValueError or AttributeError for what no engine may say; a plug-in may be wrong in any way."""
     if advice.workload != workload.key:
         raise ValueError(f"it speaks of {advice.workload!r}")
-    amounts = [amount for size in advice.containers for amounts in (size.target,) for _, amount in amounts.items()]
+    amounts = [amount for size in advice.containers for _, amount in size.target.items()]
     if min([advice.replicas or 0, *amounts]) < 0:
         raise ValueError("it asks for less than nothing")
 
 
-_DEFAULTS: dict[type, Any] = {}
-
-
 def _params(engine: Recommender, effective: Effective) -> Any:
     given = effective.spec.policy.params
-    if not given:
-        # A default is a constant of its type: making it once changes no result.
-        if engine.Params not in _DEFAULTS:
-            _DEFAULTS[engine.Params] = engine.Params()
-        return _DEFAULTS[engine.Params]
-    return msgspec.convert(given, engine.Params)
+    return msgspec.convert(given, engine.Params) if given else _defaults(engine.Params)
+
+
+@lru_cache(maxsize=64)
+def _defaults(kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """Return parameters at their defaults: they are frozen, so one of each type is enough."""
+    return kind()

@@ -11,7 +11,7 @@ it once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -33,14 +33,12 @@ from autoscaler.planning.purchase import (
     pods_in,
     within_limits,
 )
+from autoscaler.planning.removals import Buy, Demand, Growth
 from autoscaler.planning.replay import Replay
 from autoscaler.planning.shortfalls import why_nowhere
 from autoscaler.planning.spot import SpotShare, with_less_spot
 from autoscaler.scheduling.requirements import label_map, matches_node_affinity
 from autoscaler.scheduling.simulation import Simulation
-
-Demand = Sequence[tuple[PodShape, int]]
-"""How many pods of each shape."""
 
 _WAVES = 5
 _PRICED_BY_HAND, _PRICING_ROUNDS = 300, 3
@@ -134,7 +132,7 @@ def buy_for(
     *,
     now: float,
     rules: ScaleUpRules = ScaleUpRules(),  # noqa: B008 (frozen)
-) -> Callable[[Demand], tuple[tuple[tuple[str, int], ...], float] | None]:
+) -> Buy:
     """
     Return a function that prices new nodes for a demand, for consolidation.
 
@@ -143,7 +141,7 @@ def buy_for(
     """
     market = market_of(groups, now=now, usd_per_eviction=rules.usd_per_eviction)
 
-    def buy(demand: Demand) -> tuple[tuple[tuple[str, int], ...], float] | None:
+    def buy(demand: Demand) -> tuple[Growth, float] | None:
         shapes = [shape for shape, _ in demand]
         wanted = {index: count for index, (_, count) in enumerate(demand) if count > 0}
         few = sum(wanted.values()) <= _PRICED_BY_HAND

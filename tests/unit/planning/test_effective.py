@@ -24,7 +24,6 @@ from autoscaler.planning.effective import (
     Effective,
     cluster_rules,
     effective_policies,
-    forecasts,
     in_mode,
     overlay,
     resize_mode,
@@ -124,7 +123,6 @@ def test_the_shortest_document_gets_the_documented_defaults() -> None:
     assert effective is not None
     assert (effective.mode, effective.engine, effective.mpa) == (UpdateMode.RECOMMEND, "joint", "")
     assert resize_mode(effective.spec) is ResizeMode.IN_PLACE_OR_RECREATE
-    assert forecasts(effective.spec)
     assert effective.spec.scale_target_ref.name == "web"
     assert effective.down_share == 0.25
 
