@@ -39,7 +39,7 @@ _WITHIN_PLAN = 1.03
 
 
 class JointRecommender:
-    """The engine `joint`."""
+    """Replicas, CPU and memory requests together: the cheapest at which the objective is expected to hold."""
 
     name: ClassVar[str] = "joint"
     Params: ClassVar[type[msgspec.Struct]] = JointParams

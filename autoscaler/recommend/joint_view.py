@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -18,6 +19,7 @@ from autoscaler.model.readings import Sample, Signal, SignalKind
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import CPU, NOTHING
 from autoscaler.model.snapshot import DemandModel, WorkloadModel
+from autoscaler.model.units import DAY
 from autoscaler.model.workload import Workload
 from autoscaler.recommend.demand import safe_utilisation
 
@@ -38,17 +40,17 @@ class JointParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `margin_cap` (log) shape the correction when it is missed more often.
     """
 
-    utilisation: float = 0.9
-    fill: float = 0.88
-    violations: float = 0.005
-    slow_share: float = 0.05
-    margin_gain: float = 0.02
-    margin_cap: float = 0.4
-    down_window_seconds: float = 300.0
-    down_share: float = 0.04
-    level_seconds: float = 1800.0
-    reactive_seconds: float = 60.0
-    shape_dwell_seconds: float = 21600.0
+    utilisation: Annotated[float, msgspec.Meta(gt=0.0, le=2.0)] = 0.9
+    fill: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.88
+    violations: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.005
+    slow_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.05
+    margin_gain: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.02
+    margin_cap: Annotated[float, msgspec.Meta(ge=0.0, le=3.0)] = 0.4
+    down_window_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=DAY)] = 300.0
+    down_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.04
+    level_seconds: Annotated[float, msgspec.Meta(ge=60.0, le=DAY)] = 1800.0
+    reactive_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=DAY)] = 60.0
+    shape_dwell_seconds: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 21600.0
     size_cpu: bool = True
     size_memory: bool = True
 

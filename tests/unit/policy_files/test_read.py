@@ -387,3 +387,14 @@ def test_every_problem_is_found() -> None:
         "apiVersion",
     ]
     assert find_problems("a: [", "f")[0].where == "f"
+
+
+@pytest.mark.parametrize("given", ["utilisation: -5", "fill: .nan", "fill: 0", "down_window_seconds: .inf"])
+def test_parameters_of_the_joint_engine_have_ranges(given: str) -> None:
+    text = (
+        "apiVersion: podnode.io/v1alpha1\nkind: ScalingPolicy\nmetadata: {name: x}\n"
+        f"spec: {{defaults: {{policy: {{engine: joint, params: {{{given}}}}}}}}}\n"
+    )
+    (problem,) = find_problems(text, "x.yaml")
+    assert problem.path == f"spec.defaults.policy.params.{given.partition(':')[0]}"
+    assert problem.allowed.startswith("a number ")
