@@ -26,5 +26,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("golden vectors")
     terminalreporter.write_line(f"from {'the bundled excerpt' if folder().name == 'excerpt' else folder()}")
     for name, counts in sorted(RESULTS.items()):
-        line = "  ".join(f"{word} {count}" for word, count in counts.items())
+        line = "  ".join(f"{word} {count}" for word, count in counts.items()) if any(counts.values()) else "absent"
         terminalreporter.write_line(f"{name:34s} {line}")

@@ -23,9 +23,17 @@ RESULTS: dict[str, dict[str, int]] = {}
 
 
 def folder() -> Path:
+    """
+    Return the folder that vectors are read from.
+
+    Raises:
+        AssertionError: `VECTORS` names one without any.
+    """
     named = os.environ.get("VECTORS")
     if named:
-        return Path(named)
+        found = Path(named)
+        assert any(found.glob("*.jsonl*")), f"VECTORS={named}: no .jsonl or .jsonl.gz file there"
+        return found
     beside = HERE.parents[2] / "shared" / "vectors"
     return beside if beside.is_dir() else HERE / "excerpt"
 
