@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
+
+from autoscaler.model.arrays import Floats
 
 
 class SignalKind(enum.StrEnum):
@@ -109,4 +109,4 @@ class Series(msgspec.Struct, frozen=True):
 
     start: float
     step: float
-    values: npt.NDArray[np.float64]
+    values: Floats

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from autoscaler.model.arrays import Bools
 from autoscaler.model.placement import PodTerm
 from autoscaler.model.pod import PodShape
 from autoscaler.planning.offers import Market
 from autoscaler.scheduling.context import host_ports
-from autoscaler.scheduling.packing_problem import Bools
 from autoscaler.scheduling.requests import node_demand
 from autoscaler.scheduling.requirements import label_map, selector_matches, term_matches_pod
 from autoscaler.scheduling.topology import HARD, HOSTNAME, constraints_of, spread_selector

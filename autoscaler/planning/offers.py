@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from autoscaler.model.arrays import Bools, Floats, Ints
 from autoscaler.model.node import SPOT, NodeGroup, NodeTemplate
 from autoscaler.model.placement import labels_of
 from autoscaler.model.pod import PodShape
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.resources import PODS, Resources
 from autoscaler.planning.cost import list_price, planning_price, room_of
-from autoscaler.scheduling.packing_problem import Bools, Floats, Ints
 from autoscaler.scheduling.requirements import label_map, matches_node_affinity, untolerated_taint
 from autoscaler.scheduling.topology import HOSTNAME, ZONE
 

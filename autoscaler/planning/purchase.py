@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from autoscaler.model.arrays import Bools, Floats, Ints
 from autoscaler.model.pod import PodShape
 from autoscaler.model.resources import Resources
 from autoscaler.planning.asks import Ask
@@ -70,7 +71,7 @@ def pack_asks(asks: Sequence[Ask], shapes: Sequence[PodShape], market: Market, *
     )
 
 
-def _alike(capacity: np.ndarray, prices: np.ndarray, compatible: np.ndarray) -> list[list[int]]:
+def _alike(capacity: Ints, prices: Floats, compatible: Bools) -> list[list[int]]:
     """Group offers that are the same to every ask; groups in order of their first offer."""
     groups: dict[tuple[bytes, float, bytes], list[int]] = {}
     for row in range(len(prices)):

@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from autoscaler.model.arrays import Codes, Floats
 from autoscaler.model.node import NodeGroup
 from autoscaler.model.resources import PODS
 from autoscaler.model.snapshot import DemandModel, Prices, ShapeOption
 from autoscaler.model.units import GIB
-from autoscaler.recommend.demand import LADDER, Floats, safe_utilisation
+from autoscaler.recommend.demand import LADDER, safe_utilisation
 from autoscaler.recommend.joint_size import requested_memory
 
 _FILL = 0.93
@@ -210,7 +210,7 @@ def _add_machines(solver: Any, machines: Floats, *, parts: int) -> None:
         _add_columns(solver, cost=machines[:, 3] / parts, index=index, values=machines[:, :3] * (_FILL, _FILL, 1.0))
 
 
-def _add_columns(solver: Any, *, cost: Floats, index: npt.NDArray[np.int32], values: Floats) -> None:
+def _add_columns(solver: Any, *, cost: Floats, index: Codes, values: Floats) -> None:
     count, width = index.shape
     starts = np.arange(0, count * width, width, dtype=np.int32)
     infinite = np.full(count, 1e30)

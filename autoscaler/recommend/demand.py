@@ -11,11 +11,10 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.snapshot import DemandModel
 
-Floats = npt.NDArray[np.float64]
 LADDER = (50, 100, 150, 250, 350, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000)
 """Millicores that pods are sized to; a step is about 40 %, which gives hysteresis and few classes."""
 _COLLINEAR = 30.0

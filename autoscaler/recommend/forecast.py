@@ -13,9 +13,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.snapshot import SeasonalModel
 from autoscaler.model.units import DAY
-from autoscaler.recommend.demand import Floats, measured
+from autoscaler.recommend.demand import measured
 
 SLOT_SECONDS = 300.0
 _SLOTS = int(DAY // SLOT_SECONDS)

@@ -13,9 +13,8 @@ import math
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from autoscaler.model.arrays import Floats, Ints
 
 YEAR_ONE = -62135596800.0
 """0001-01-01 00:00 UTC in epoch seconds: where reference times are counted from."""
@@ -56,7 +55,7 @@ class Buckets(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
             bucket = math.log(value * (self.ratio - 1.0) / self.first + 1.0) / math.log(self.ratio)
         return int(min(bucket, self.count - 1))
 
-    def find_all(self, values: Floats) -> npt.NDArray[np.int64]:
+    def find_all(self, values: Floats) -> Ints:
         """Return the buckets of *values*, shape (n,): those that `find` returns one by one."""
         if self.ratio == 1.0:
             places = values / self.first

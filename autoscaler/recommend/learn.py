@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.readings import Series
 from autoscaler.model.snapshot import DemandModel, WorkloadModel
-from autoscaler.recommend.demand import Floats, fit_demand
+from autoscaler.recommend.demand import fit_demand
 from autoscaler.recommend.forecast import fit_season
 
 

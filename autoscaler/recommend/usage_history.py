@@ -15,10 +15,11 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.pod import Pod, Termination
 from autoscaler.model.readings import PodSample, PodSamples, Reading, Series, SignalKind
 from autoscaler.model.recommendation import ContainerSize
-from autoscaler.recommend.histogram import LARGEST_TIME, Floats
+from autoscaler.recommend.histogram import LARGEST_TIME
 from autoscaler.recommend.updater import OOM_KILLED
 from autoscaler.recommend.vertical import (
     MAX_AMOUNT,

@@ -17,9 +17,10 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.resources import CPU, MEMORY, Resources
 from autoscaler.model.units import DAY, MIB
-from autoscaler.recommend.histogram import CPU_BUCKETS, LARGEST_TIME, MEMORY_BUCKETS, Floats, Histogram, Weights, power
+from autoscaler.recommend.histogram import CPU_BUCKETS, LARGEST_TIME, MEMORY_BUCKETS, Histogram, Weights, power
 
 CPU_SAMPLE_WEIGHT = 0.1
 MEMORY_SAMPLE_WEIGHT = 1.0

@@ -11,8 +11,9 @@ import heapq
 
 import numpy as np
 
+from autoscaler.model.arrays import Ints, Rows
 from autoscaler.scheduling.classes import CPU_COLUMN, MEMORY_COLUMN, PodClass
-from autoscaler.scheduling.columns import Ints, NodeColumns, Rows
+from autoscaler.scheduling.columns import NodeColumns
 from autoscaler.scheduling.ranking import resource_score, resource_scores
 
 _SIZES = slice(CPU_COLUMN, MEMORY_COLUMN + 1)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from autoscaler.model.arrays import Floats, Ints
 from autoscaler.scheduling.packing_bound import Values, certify, quick_values, whole_node_bound
 from autoscaler.scheduling.packing_fill import Batch, downsize, spread, top_up, trim
-from autoscaler.scheduling.packing_problem import Floats, Ints, PackInput, Problem, canonical
+from autoscaler.scheduling.packing_problem import PackInput, Problem, canonical
 from autoscaler.scheduling.packing_tail import finish
 
 if TYPE_CHECKING:

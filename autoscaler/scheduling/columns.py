@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from autoscaler.model.arrays import Bools, Codes, Ints, Rows
 from autoscaler.model.node import Node
 from autoscaler.model.placement import Effect, Taint
 from autoscaler.model.resources import Resources
@@ -25,11 +25,6 @@ from autoscaler.scheduling.requirements import (
     tolerates,
     untolerated_taint,
 )
-
-Mask = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int32]
-Rows = NDArray[np.intp]
 
 T = TypeVar("T")
 
@@ -78,15 +73,15 @@ class NodeColumns:
         return self._scored[:, : len(self.names)]
 
     @property
-    def alive(self) -> Mask:
+    def alive(self) -> Bools:
         return self._flags[0, : len(self.names)]
 
     @property
-    def reachable(self) -> Mask:
+    def reachable(self) -> Bools:
         return self._flags[1, : len(self.names)]
 
     @property
-    def open(self) -> Mask:
+    def open(self) -> Bools:
         return self._flags[2, : len(self.names)]
 
     def add(self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], *, allocatable: Resources) -> int:
@@ -189,22 +184,22 @@ class NodeColumns:
 
         return self.once("ranks", rank)
 
-    def admits(self, pod_class: PodClass) -> Mask:
+    def admits(self, pod_class: PodClass) -> Bools:
         """Return where nodeName, nodeSelector, required node affinity and taints let the class go."""
 
-        def test() -> Mask:
-            mask: Mask = self.matches_affinity(pod_class) & self.tolerated(pod_class)
+        def test() -> Bools:
+            mask: Bools = self.matches_affinity(pod_class) & self.tolerated(pod_class)
             wanted = pod_class.shape.node_name
             return mask & np.array([name == wanted for name in self.names], np.bool_) if wanted else mask
 
         return self.once(("admits", pod_class.signature), test)
 
-    def matches_affinity(self, pod_class: PodClass) -> Mask:
+    def matches_affinity(self, pod_class: PodClass) -> Bools:
         """Return where nodeSelector and required node affinity hold."""
         shape = pod_class.shape
         required = shape.affinity.node_required
 
-        def test() -> Mask:
+        def test() -> Bools:
             if not shape.node_selector and required is None:
                 return np.ones(len(self), np.bool_)
             keys = {key for key, _ in shape.node_selector}
@@ -216,11 +211,11 @@ class NodeColumns:
 
         return self.once(("affinity", shape.node_selector, required), test)
 
-    def tolerated(self, pod_class: PodClass) -> Mask:
+    def tolerated(self, pod_class: PodClass) -> Bools:
         """Return where the class tolerates every NoSchedule and NoExecute taint."""
         shape = pod_class.shape
 
-        def test() -> Mask:
+        def test() -> Bools:
             return self._by_taints(lambda taints: untolerated_taint(shape, taints) is None).astype(np.bool_)
 
         return self.once(("tolerated", shape.tolerations), test)

@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from autoscaler.model.arrays import Bools, Codes, Floats, Ints, Rows
 from autoscaler.scheduling.classes import ClassBook, PodClass, SpreadTest, TallySpec
-from autoscaler.scheduling.columns import Codes, Ints, Mask, NodeColumns
+from autoscaler.scheduling.columns import NodeColumns
 from autoscaler.scheduling.residents import Residents
 from autoscaler.scheduling.topology import HOSTNAME
-
-Floats = NDArray[np.float64]
 
 
 class Coupling:
@@ -31,7 +29,7 @@ class Coupling:
     def __init__(self, book: ClassBook, nodes: NodeColumns, residents: Residents) -> None:
         self._book, self._nodes, self._residents = book, nodes, residents
 
-    def allows(self, pod_class: PodClass) -> Mask | None:
+    def allows(self, pod_class: PodClass) -> Bools | None:
         """Return where ports, spread and inter-pod rules let one more pod go; None means anywhere."""
         masks = [mask for mask in (self._repelled_free(pod_class), self._own_rules(pod_class)) if mask is not None]
         return np.logical_and.reduce(masks) if masks else None
@@ -55,7 +53,7 @@ class Coupling:
                 found.append((codes, np.ones(len(values), np.int64)))
         return found
 
-    def likes(self, pod_class: PodClass, feasible: Mask) -> Ints | None:
+    def likes(self, pod_class: PodClass, feasible: Bools) -> Ints | None:
         """Return spread and inter-pod scores, weighted (2 each), where *feasible*; None if there is nothing to say."""
         parts = [
             part
@@ -75,10 +73,10 @@ class Coupling:
             return False
         return not any(self._any_domain(spec, key) for key in pod_class.affinity_keys)
 
-    def _own_rules(self, pod_class: PodClass) -> Mask | None:
+    def _own_rules(self, pod_class: PodClass) -> Bools | None:
         if pod_class.independent:
             return None
-        mask: Mask = np.ones(len(self._nodes), np.bool_)
+        mask: Bools = np.ones(len(self._nodes), np.bool_)
         if pod_class.ports is not None:
             mask &= ~self._rows_with(pod_class.ports)
         for number, test in enumerate(pod_class.hard):
@@ -90,9 +88,9 @@ class Coupling:
             mask &= self._near_wanted(pod_class, pod_class.affinity)
         return mask
 
-    def _repelled_free(self, pod_class: PodClass) -> Mask | None:
+    def _repelled_free(self, pod_class: PodClass) -> Bools | None:
         """Return where no pod's own required anti-affinity keeps the class away."""
-        mask: Mask | None = None
+        mask: Bools | None = None
         for key in self._book.anti_keys:
             spec = self._book.repelling(pod_class, key)
             if any(self._residents.tally(spec).values()):
@@ -100,7 +98,7 @@ class Coupling:
                 mask = ~blocked if mask is None else mask & ~blocked
         return mask
 
-    def _near_wanted(self, pod_class: PodClass, spec: TallySpec) -> Mask:
+    def _near_wanted(self, pod_class: PodClass, spec: TallySpec) -> Bools:
         have_keys = self._has_keys(pod_class.affinity_keys)
         if self.starts_group(pod_class):
             return have_keys
@@ -122,7 +120,7 @@ class Coupling:
         lowest = 0 if domains < (constraint.min_domains or 1) else int(sums[present].min())
         return codes, sums, lowest
 
-    def _counted(self, pod_class: PodClass, test: SpreadTest, keys: tuple[str, ...] | None = None) -> Mask:
+    def _counted(self, pod_class: PodClass, test: SpreadTest, keys: tuple[str, ...] | None = None) -> Bools:
         """Return the nodes that take part: all topology keys there, and what the two policies ask."""
         if keys is None:
             keys = tuple(each.constraint.topology_key for each in pod_class.hard)
@@ -133,7 +131,7 @@ class Coupling:
             mask &= self._nodes.tolerated(pod_class)
         return mask
 
-    def _soft_spread(self, pod_class: PodClass, feasible: Mask) -> Ints | None:
+    def _soft_spread(self, pod_class: PodClass, feasible: Bools) -> Ints | None:
         """Score by soft constraints: fewer matching pods in the domain are better (scoring.go)."""
         if not pod_class.soft:
             return None
@@ -157,7 +155,7 @@ class Coupling:
         raw = np.floor(total + 0.5).astype(np.int64)
         return _upside_down(raw, scored)
 
-    def _preferences(self, pod_class: PodClass, feasible: Mask) -> Ints | None:
+    def _preferences(self, pod_class: PodClass, feasible: Bools) -> Ints | None:
         """Score by preferred (and existing pods' required) inter-pod terms, from the lowest to the highest node."""
         raw: Ints | None = None
         wanted = [(key, self._book.wanting(pod_class, key)) for key in self._book.wish_keys]
@@ -173,24 +171,24 @@ class Coupling:
             return None
         return np.trunc(100.0 * ((raw - low) / (high - low))).astype(np.int64)
 
-    def _sums(self, spec: TallySpec, codes: Codes, domains: int, counted: Mask | None) -> Ints:
+    def _sums(self, spec: TallySpec, codes: Codes, domains: int, counted: Bools | None) -> Ints:
         """Return the tally by domain, over the nodes that are *counted* (None: all)."""
         rows, weights = _arrays(self._residents.tally(spec))
         if counted is not None:
             weights = weights * counted[rows]
         return np.bincount(codes[rows] + 1, weights=weights, minlength=domains + 1)[1:].astype(np.int64)
 
-    def _domain_has(self, spec: TallySpec, key: str) -> Mask:
+    def _domain_has(self, spec: TallySpec, key: str) -> Bools:
         """Return the nodes whose domain holds any pod that *spec* weighs; a node without the label is in none."""
         codes, values = self._nodes.codes(key)
-        found: Mask = np.append(self._sums(spec, codes, len(values), None) > 0, False)[codes]
+        found: Bools = np.append(self._sums(spec, codes, len(values), None) > 0, False)[codes]
         return found
 
     def _any_domain(self, spec: TallySpec, key: str) -> bool:
         codes, values = self._nodes.codes(key)
         return bool(self._sums(spec, codes, len(values), None).any())
 
-    def _rows_with(self, spec: TallySpec) -> Mask:
+    def _rows_with(self, spec: TallySpec) -> Bools:
         return self._by_row(spec) > 0
 
     def _by_row(self, spec: TallySpec) -> Ints:
@@ -199,18 +197,18 @@ class Coupling:
         sums[rows] = weights
         return sums
 
-    def _has_keys(self, keys: tuple[str, ...]) -> Mask:
-        mask: Mask = np.ones(len(self._nodes), np.bool_)
+    def _has_keys(self, keys: tuple[str, ...]) -> Bools:
+        mask: Bools = np.ones(len(self._nodes), np.bool_)
         for key in keys:
             mask &= self._nodes.codes(key)[0] >= 0
         return mask
 
 
-def _arrays(by_row: Mapping[int, int]) -> tuple[NDArray[np.intp], Ints]:
+def _arrays(by_row: Mapping[int, int]) -> tuple[Rows, Ints]:
     return np.fromiter(by_row, np.intp, len(by_row)), np.fromiter(by_row.values(), np.int64, len(by_row))
 
 
-def _upside_down(raw: Ints, scored: Mask) -> Ints:
+def _upside_down(raw: Ints, scored: Bools) -> Ints:
     """Scale so that the lowest count has 100 (NormalizeScore of podtopologyspread); 0 where not *scored*."""
     values = raw[scored]
     if not values.size:

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from autoscaler.scheduling.packing_problem import Floats, Ints, Problem
+from autoscaler.model.arrays import Bools, Floats, Ints
+from autoscaler.scheduling.packing_problem import Problem
 
 _RATIOS = 2.0 ** np.arange(-6, 7)
 _TRUST = 1.0 - 1e-9
@@ -82,7 +83,7 @@ def certify(
     )
 
 
-def _charge(excess: Floats, room: Floats, limited: np.ndarray) -> float:
+def _charge(excess: Floats, room: Floats, limited: Bools) -> float:
     charged = limited & (excess > 0)
     return float(excess[charged] @ room[charged])
 

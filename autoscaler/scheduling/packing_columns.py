@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from autoscaler.model.arrays import Floats, Ints
 from autoscaler.scheduling.packing_fill import Batch, fill_nodes
 from autoscaler.scheduling.packing_lp import OPTIONS
-from autoscaler.scheduling.packing_problem import Floats, Ints, Problem
+from autoscaler.scheduling.packing_problem import Problem
 
 _BLEND, _BLEND_ROUNDS = 0.5, 20
 """Weight of the relaxation's prices at first, and when it has gone."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from autoscaler.scheduling.packing_problem import Bools, Floats, Ints, Problem
+from autoscaler.model.arrays import Bools, Floats, Ints
+from autoscaler.scheduling.packing_problem import Problem
 
 _BITE = 0.5
 """Share of what still fits of the best class that is taken before looking again: small enough to mix classes."""

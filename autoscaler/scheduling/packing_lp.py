@@ -23,8 +23,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from autoscaler.model.arrays import Bools, Floats, Ints
 from autoscaler.scheduling.packing_bound import Cut, Values, certify
-from autoscaler.scheduling.packing_problem import NO_LIMIT, Bools, Floats, Ints, Problem
+from autoscaler.scheduling.packing_problem import NO_LIMIT, Problem
 
 OPTIONS = (("output_flag", False), ("threads", 1), ("presolve", "off"), ("simplex_strategy", 4))
 """Primal simplex (4): a program that has gained columns is still primal feasible. Presolve would lose the basis."""

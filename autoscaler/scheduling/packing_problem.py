@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from autoscaler.model.arrays import Bools, Floats, Ints
 
 NO_LIMIT = np.int64(1) << 40
 """Stands for "as many as fit" where a class has no limit per node."""

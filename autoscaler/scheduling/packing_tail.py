@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from autoscaler.model.arrays import Floats, Ints
 from autoscaler.scheduling.packing_fill import Batch, fill_nodes
-from autoscaler.scheduling.packing_problem import Floats, Ints, Problem
+from autoscaler.scheduling.packing_problem import Problem
 
 _LIKE_NODES = 64
 """Most nodes that the rule of like nodes tries: beyond that, value for money does as well."""

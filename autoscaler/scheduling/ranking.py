@@ -8,9 +8,8 @@ balanced_allocation.go), v1.37. All scores are 0 to 100, weight 1 each.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from autoscaler.model.arrays import Ints
 
 TAINT_WEIGHT, AFFINITY_WEIGHT = 3, 2
 """Weights of TaintToleration and NodeAffinity in the default profile."""

@@ -12,8 +12,8 @@ from bisect import bisect_left
 
 import numpy as np
 
+from autoscaler.model.arrays import Rows
 from autoscaler.scheduling.classes import ClassBook, PodClass, TallySpec
-from autoscaler.scheduling.columns import Rows
 
 
 class Tally:

@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from autoscaler.model.arrays import Bools, Codes, Ints, Rows
 from autoscaler.model.node import Node, NodeTemplate
 from autoscaler.model.pod import Phase, Pod, PodShape
 from autoscaler.model.resources import Resources
@@ -32,7 +32,7 @@ from autoscaler.scheduling.classes import (
     cut,
     no_default_spread,
 )
-from autoscaler.scheduling.columns import Ints, Mask, NodeColumns, Rows
+from autoscaler.scheduling.columns import NodeColumns
 from autoscaler.scheduling.coupling import Coupling
 from autoscaler.scheduling.ranking import AFFINITY_WEIGHT, TAINT_WEIGHT
 from autoscaler.scheduling.requests import nonzero_requests, placed_requests
@@ -128,7 +128,7 @@ class Simulation:
         return self.allocatable(resource) - self.free(resource)
 
     @property
-    def open(self) -> Mask:
+    def open(self) -> Bools:
         """Rows whose nodes take pods (a view: do not change it)."""
         return self._nodes.open
 
@@ -187,7 +187,7 @@ class Simulation:
 
     # Questions
 
-    def feasible(self, shape: PodShape) -> Mask:
+    def feasible(self, shape: PodShape) -> Bools:
         """Return which nodes may take one more pod of this shape, by row."""
         return self._feasible(self._book.of(shape))
 
@@ -207,10 +207,10 @@ class Simulation:
         found[rows] = self._steady_scores(pod_class, feasible)[rows] + sizes_scores(self._nodes, pod_class, rows)
         return found
 
-    def same_domain(self, row: int, key: str) -> Mask:
+    def same_domain(self, row: int, key: str) -> Bools:
         """Return which nodes have the same value of a label as the node at *row*, or lack it as it does."""
         codes, _ = self._nodes.codes(key)
-        same: Mask = codes == codes[row]
+        same: Bools = codes == codes[row]
         return same
 
     def pods_of(self, shape: PodShape) -> dict[int, int]:
@@ -260,7 +260,7 @@ class Simulation:
                     stuck[position] = placed < wanted
         return left
 
-    def fill(self, shape: PodShape, count: int, *, within: Mask | None = None) -> list[tuple[int, int]]:
+    def fill(self, shape: PodShape, count: int, *, within: Bools | None = None) -> list[tuple[int, int]]:
         """
         Place up to *count* pods anywhere they fit, fullest nodes first; return (row, pods).
 
@@ -285,16 +285,16 @@ class Simulation:
 
     # How
 
-    def _feasible(self, pod_class: PodClass) -> Mask:
+    def _feasible(self, pod_class: PodClass) -> Bools:
         nodes = self._nodes
-        mask: Mask = nodes.admits(pod_class) & (nodes.reachable if pod_class.tolerates_cordon else nodes.open)
+        mask: Bools = nodes.admits(pod_class) & (nodes.reachable if pod_class.tolerates_cordon else nodes.open)
         free = nodes.free
         for column, ask in pod_class.asks:
             mask &= free[column] >= ask
         rules = self._coupling.allows(pod_class)
         return mask if rules is None else mask & rules
 
-    def _steady_scores(self, pod_class: PodClass, feasible: Mask) -> Ints:
+    def _steady_scores(self, pod_class: PodClass, feasible: Bools) -> Ints:
         """Return the part of the scores that a node's resources have no bearing on, by row."""
         nodes = self._nodes
         disliked = nodes.disliked_taints(pod_class)
@@ -337,7 +337,7 @@ class Simulation:
             placed.append(row)
         return placed
 
-    def _fill_free(self, pod_class: PodClass, count: int, within: Mask | None) -> list[tuple[int, int]]:
+    def _fill_free(self, pod_class: PodClass, count: int, within: Bools | None) -> list[tuple[int, int]]:
         """Fill nodes up one after the other: siblings bear on one another through resources alone."""
         if count <= 0:
             return []
@@ -351,7 +351,7 @@ class Simulation:
         self._settle(pod_class, dict(placed))
         return placed
 
-    def _fill_wave(self, pod_class: PodClass, count: int, within: Mask | None) -> list[int]:
+    def _fill_wave(self, pod_class: PodClass, count: int, within: Bools | None) -> list[int]:
         """Place at most one pod on each node, as many as the rules between siblings allow at once."""
         rows = self._feasible_rows(pod_class, within)
         if self._coupling.starts_group(pod_class):
@@ -363,7 +363,7 @@ class Simulation:
         self._settle(pod_class, dict.fromkeys(placed, 1))
         return placed
 
-    def _feasible_rows(self, pod_class: PodClass, within: Mask | None) -> Rows:
+    def _feasible_rows(self, pod_class: PodClass, within: Bools | None) -> Rows:
         """Return where one more pod may go, fullest nodes first."""
         feasible, order = self._feasible(pod_class), self._fullest_first()
         if within is not None:
@@ -392,7 +392,7 @@ class Simulation:
         self._nodes.scored[1, row] += cut(scored.memory)
 
 
-def _occurrence(values: NDArray[np.int32]) -> NDArray[np.intp]:
+def _occurrence(values: Codes) -> Rows:
     """
     Return for each value how many equal ones come before it.
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
+from autoscaler.model.arrays import Floats, Rows
 
 SMALLEST_WEIGHT = 0.002
 """Cores: a container without a request still has cpu.weight 1, about 2 milli-cores."""

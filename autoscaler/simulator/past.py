@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from autoscaler.model.arrays import Floats
 from autoscaler.simulator.demand import safe_utilisation, waiting
 from autoscaler.simulator.spec import Service, WorldSpec
-
-Floats = npt.NDArray[np.float64]
 
 _HPA_TARGET = 0.7
 _WINDOW_SECONDS, _LAG_SECONDS = 300.0, 120.0

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.plan import Decision
 from autoscaler.model.units import DAY, HOUR
 from autoscaler.simulator.serving import ServiceStep
@@ -16,7 +17,6 @@ from autoscaler.simulator.spec import WorldSpec
 if TYPE_CHECKING:
     from autoscaler.simulator.world import Counters, World
 
-Floats = npt.NDArray[np.float64]
 _BY_SERVICE = (
     "load", "replicas", "pods", "ready", "cpu_request", "memory_request", "cores", "bytes_used",
     "slow", "dropped", "latency",

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from autoscaler.model.arrays import Floats, Rows
 from autoscaler.model.pod import Termination
 from autoscaler.simulator.demand import Served, serve
 from autoscaler.simulator.spec import WorldSpec
@@ -21,8 +22,6 @@ from autoscaler.simulator.tables import READY
 if TYPE_CHECKING:
     from autoscaler.simulator.world import World
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 MEMORY_NOISE = 0.02
 TIMEOUT_SLOWDOWN = 20.0

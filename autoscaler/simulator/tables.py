@@ -12,6 +12,7 @@ import heapq
 import numpy as np
 import numpy.typing as npt
 
+from autoscaler.model.arrays import Floats, Ints, Rows
 from autoscaler.model.node import Node
 from autoscaler.model.pod import PodShape
 from autoscaler.model.resources import CPU, MEMORY
@@ -20,8 +21,6 @@ FREE, PENDING, STARTING, READY = 0, 1, 2, 3
 """States of a pod's row; STARTING includes waiting out a restart's back-off."""
 NEVER = float("inf")
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _POD_COLUMNS = {
     "state": np.int8,
@@ -71,8 +70,8 @@ class PodTable:
     """One row a pod; `shapes` and `names` go beside the columns."""
 
     state: npt.NDArray[np.int8]
-    service: npt.NDArray[np.intp]
-    node: npt.NDArray[np.intp]
+    service: Rows
+    node: Rows
     version: npt.NDArray[np.int32]
     serial: Ints
     restarts: npt.NDArray[np.int32]
@@ -107,11 +106,11 @@ class PodTable:
     def top(self) -> int:
         return self._rows.top
 
-    def live(self) -> npt.NDArray[np.intp]:
+    def live(self) -> Rows:
         """Return the rows in use, ascending."""
         return np.flatnonzero(self.state[: self.top])
 
-    def of_service(self, service: int) -> npt.NDArray[np.intp]:
+    def of_service(self, service: int) -> Rows:
         """Return the rows of one service, ascending."""
         return np.array(sorted(self.by_service.get(service, ())), np.intp)
 

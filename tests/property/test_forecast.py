@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.snapshot import SeasonalModel
 from autoscaler.model.units import DAY
-from autoscaler.recommend.demand import Floats, fit_demand, queue_wait, safe_utilisation
+from autoscaler.recommend.demand import fit_demand, queue_wait, safe_utilisation
 from autoscaler.recommend.forecast import day_peaks, error_quantile, fit_season, level, profile, season_peak
 
 anything = st.floats(allow_nan=True, allow_infinity=True)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.snapshot import SeasonalModel
 from autoscaler.model.units import DAY
-from autoscaler.recommend.demand import Floats
 from autoscaler.recommend.forecast import (
     day_peaks,
     error_quantile,

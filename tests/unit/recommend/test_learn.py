@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from autoscaler.model.arrays import Floats
 from autoscaler.model.readings import Series
 from autoscaler.model.snapshot import DemandModel
 from autoscaler.model.units import DAY
-from autoscaler.recommend.demand import Floats
 from autoscaler.recommend.learn import History, learn, work_series
 from autoscaler.testing.builders import NOW
 
