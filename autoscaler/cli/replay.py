@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from autoscaler.cli.snapshot_checks import check_snapshot
     from autoscaler.cli.snapshots import read_bytes
     from autoscaler.planning.decide import decide
     from autoscaler.plugins import Installed
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     engines = Installed()
     file = decode_record(read_bytes(args.record), where=args.record, engines=engines)
+    check_snapshot(file.snapshot, args.record)
     if file.decision is None:
         raise InputError(args.record, "$.decision", "a snapshot without a decision", "a record with a decision")
     again = decide(file.snapshot, file.policies, file.state, engines=engines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from autoscaler.errors import InputError
+from autoscaler.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
     from autoscaler.model.plan import Decision
@@ -45,6 +45,7 @@ def read_snapshot(name: str) -> RecordFile:
     Raises:
         InputError: the file is none of these.
     """
+    from autoscaler.cli.snapshot_checks import check_snapshot
     from autoscaler.kube.decode import decode_list, decode_objects
     from autoscaler.plugins import Installed
     from autoscaler.providers.catalog import with_groups
@@ -53,7 +54,9 @@ def read_snapshot(name: str) -> RecordFile:
     data = unpacked(read_bytes(name), where=name)
     is_json, kind = _form_of(data)
     if is_json and not kind:
-        return decode_record(data, where=name, engines=Installed())
+        file = decode_record(data, where=name, engines=Installed())
+        check_snapshot(file.snapshot, name)
+        return file
     observed_at = Path(name).stat().st_mtime
     try:
         if is_json and kind.endswith("List"):
@@ -69,14 +72,22 @@ def read_snapshot(name: str) -> RecordFile:
 
 
 def policies_for(file: RecordFile, paths: Iterable[str]) -> Policies:
-    """Return the policies to decide by: those named, else the record's, else one that covers everything."""
+    """
+    Return the policies to decide by: those named, else the record's, else one that covers everything.
+
+    Raises:
+        PolicyError: a document is wrong, or nothing is in what is named.
+    """
     from autoscaler.model.policy import Policies, ScalingPolicy, ScalingPolicySpec, WorkloadScope
     from autoscaler.model.spec import Selector
     from autoscaler.policy_files import load_policies
 
     named = [Path(path) for path in paths]
     if named:
-        return load_policies(named)
+        policies = load_policies(named)
+        if policies == Policies():
+            raise PolicyError(", ".join(map(str, named)), "", "no document", "at least one document")
+        return policies
     if file.policies != Policies():
         return file.policies
     everything = ScalingPolicySpec(workloads=WorkloadScope(namespace_selector=Selector()))
