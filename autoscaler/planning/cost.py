@@ -7,6 +7,7 @@ import math
 import msgspec
 
 from autoscaler.model.node import SPOT, NodeGroup
+from autoscaler.model.policy import ScalingPolicySpec
 from autoscaler.model.resources import Resources
 from autoscaler.model.units import GIB, HOUR
 
@@ -30,6 +31,12 @@ class PurchaseLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory: float = math.inf
     usd_per_hour: float = math.inf
     nodes: float = math.inf
+
+
+def money_per_hour(rules: ScalingPolicySpec) -> float:
+    """Return what all nodes together may cost, USD an hour; infinite where the policy names no budget."""
+    money = rules.objective.money.per_day
+    return money.number / 24 if money is not None else math.inf
 
 
 def list_price(group: NodeGroup) -> float:

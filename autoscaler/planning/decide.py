@@ -8,7 +8,6 @@ Pure: equal snapshots, policies and states give equal decisions, byte for byte.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -25,12 +24,13 @@ from autoscaler.model.plan import (
     SetGroupSize,
     SetReplicas,
 )
-from autoscaler.model.policy import Policies, ScalingPolicySpec
+from autoscaler.model.policy import Policies
 from autoscaler.model.readings import Signal
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
 from autoscaler.planning.budgets import disruption_room, forget_old, note_disruptions
+from autoscaler.planning.cost import money_per_hour
 from autoscaler.planning.effective import Effective, cluster_rules, effective_policies
 from autoscaler.planning.guard import GuardLimits, guard
 from autoscaler.planning.index import SnapshotIndex, in_order
@@ -75,7 +75,8 @@ def decide(
     nodes = plan_nodes(index, rules, state, parts=parts, advice=advised.recommendations, room=room)
     missing = frozenset(advice.workload for advice in advised.recommendations if advice.held)
     wanted = _ordered([action for part in parts.values() for action in part.actions], nodes)
-    checked = guard(wanted, index, governed, held=missing, limits=_limits(rules, room_pods=room.pods))
+    limits = GuardLimits(usd_per_hour=money_per_hour(rules), evictions=room.pods)
+    checked = guard(wanted, index, governed, held=missing, limits=limits)
     plan = _plan(index, checked.actions, parts, nodes)
     return Decision(
         plan=plan,
@@ -117,14 +118,6 @@ def _ordered(actions: Sequence[AnyAction], nodes: NodePlan) -> list[AnyAction]:
     grow = [action for action in nodes.actions if isinstance(action, SetGroupSize)]
     rest = [action for action in nodes.actions if not isinstance(action, SetGroupSize)]
     return [*grow, *sorted(actions, key=rank), *rest]
-
-
-def _limits(rules: ScalingPolicySpec, *, room_pods: int) -> GuardLimits:
-    money = rules.objective.money.per_day
-    return GuardLimits(
-        usd_per_hour=money.number / 24 if money is not None else math.inf,
-        evictions=room_pods,
-    )
 
 
 def _plan(

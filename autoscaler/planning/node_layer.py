@@ -22,7 +22,7 @@ from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import CPU, MEMORY
 from autoscaler.model.state import DecisionState, NodeMemory
 from autoscaler.planning.budgets import DisruptionRoom
-from autoscaler.planning.cost import PurchaseLimits
+from autoscaler.planning.cost import PurchaseLimits, money_per_hour
 from autoscaler.planning.drain import nothing_to_remove, plan_removals
 from autoscaler.planning.index import SnapshotIndex
 from autoscaler.planning.removals import Demand, Growth, RemovalPlan, RemovalRules
@@ -79,26 +79,14 @@ def plan_nodes(
         if is_quiet
         else _give_back(index, removal_rules, state, simulation, ghosts=ghosts, room=room, sizes=growth)
     )
-    actions = (*bought.sizes, *removed.actions)
-    mine = _whose(rules)
-    notes = (*_pending_notes(bought.stranded, rest), *removed.notes)
-    if mine is not None:
-        told = Note(target="policy/nodes", reasons=(mine,))
-        memory = tuple(NodeMemory(node=m.node, unneeded_since=m.unneeded_since) for m in removed.memory)
-        return NodePlan(
-            advised=actions,
-            notes=(told, *notes) if actions else notes,
-            memory=memory,
-            last_consolidation_at=state.last_consolidation_at,
-            bound_gap=bought.gap,
-        )
-    return NodePlan(
-        actions=actions,
-        notes=notes,
+    plan = NodePlan(
+        actions=(*bought.sizes, *removed.actions),
+        notes=(*_pending_notes(bought.stranded, rest), *removed.notes),
         memory=removed.memory,
         last_consolidation_at=snapshot.observed_at if removed.consolidated else state.last_consolidation_at,
         bound_gap=bought.gap,
     )
+    return _told(plan, rules.mode, state) if rules.mode in (UpdateMode.OFF, UpdateMode.RECOMMEND) else plan
 
 
 def pending_pods(index: SnapshotIndex, parts: Mapping[str, WorkloadActions]) -> list[tuple[PodShape, int]]:
@@ -187,15 +175,12 @@ def _buy(index: SnapshotIndex, rules: ScalingPolicySpec, demand: Demand, simulat
 
 
 def _purchase_rules(index: SnapshotIndex, rules: ScalingPolicySpec) -> ScaleUpRules:
-    nodes, money = index.snapshot.nodes, rules.objective.money.per_day
-    limits = rules.nodes.limits
+    nodes, limits = index.snapshot.nodes, rules.nodes.limits
     cpu = limits[CPU].milli - sum(node.allocatable.cpu for node in nodes) if CPU in limits else math.inf
     memory = limits[MEMORY].whole - sum(node.allocatable.memory for node in nodes) if MEMORY in limits else math.inf
     spent = sum(node.usd_per_hour for node in nodes)
     return ScaleUpRules(
-        limits=PurchaseLimits(
-            cpu=cpu, memory=memory, usd_per_hour=money.number / 24 - spent if money is not None else math.inf
-        ),
+        limits=PurchaseLimits(cpu=cpu, memory=memory, usd_per_hour=money_per_hour(rules) - spent),
         spot=SpotShare(
             max_share=rules.nodes.spot.max_share.number,
             base=rules.nodes.spot.on_demand_base,
@@ -238,11 +223,17 @@ def _give_back(
     )
 
 
-def _whose(rules: ScalingPolicySpec) -> Reason | None:
-    """Return why the nodes are not to be changed, None where they are."""
-    if rules.mode in (UpdateMode.OFF, UpdateMode.RECOMMEND):
-        return Reason(Code.MODE_RECOMMEND, f"mode {rules.mode.value}: nodes are planned, not changed")
-    return None
+def _told(plan: NodePlan, mode: UpdateMode, state: DecisionState) -> NodePlan:
+    """Return *plan* as advice alone: no drain is begun, so none is remembered."""
+    why = Reason(Code.MODE_RECOMMEND, f"mode {mode.value}: nodes are planned, not changed")
+    told = (Note(target="policy/nodes", reasons=(why,)),) if plan.actions else ()
+    return NodePlan(
+        advised=plan.actions,
+        notes=(*told, *plan.notes),
+        memory=tuple(NodeMemory(node=each.node, unneeded_since=each.unneeded_since) for each in plan.memory),
+        last_consolidation_at=state.last_consolidation_at,
+        bound_gap=plan.bound_gap,
+    )
 
 
 def _pending_notes(stranded: Sequence[Stranded], rest: Demand) -> tuple[Note, ...]:

@@ -26,7 +26,7 @@ from autoscaler.model.recommendation import ContainerSize, Recommendation
 from autoscaler.model.resources import CPU, MEMORY, NOTHING, Resources
 from autoscaler.model.units import DAY
 from autoscaler.model.workload import Workload
-from autoscaler.recommend.demand import safe_utilisation
+from autoscaler.recommend import demand
 from autoscaler.recommend.forecast import day_peaks
 from autoscaler.recommend.hpa import HpaMemory, HpaParams
 from autoscaler.recommend.hpa_metrics import metrics_of
@@ -38,8 +38,8 @@ from autoscaler.recommend.usage_history import VpaMemory
 from autoscaler.recommend.vertical import VpaParams
 from autoscaler.recommend.vpa import controlled_resources, fit_sizes
 
-LADDER = (100, 150, 250, 350, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000)
-"""Millicores that people ask for."""
+LADDER = tuple(step for step in demand.LADDER if 100 <= step <= 8000)
+"""Millicores that people ask for: the steps of the joint engine but the least and the largest."""
 _LEAST_CORES = 0.02
 _LEAST_MILLICORES = 10
 _FLOOR_SECONDS = 8 * DAY
@@ -140,7 +140,7 @@ def safe_cores(view: WorkloadView, memory: SeasonMemory) -> float:
     is_declared = view.workload.parallelism > 0 or (slo is not None and slo.parallelism is not None)
     parallelism = pod_parallelism(view) if is_declared or not memory.parallelism > 0 else memory.parallelism
     slowdown = SLOWDOWN[slo.class_ if slo else SloClass.STANDARD]
-    return safe_utilisation(round(parallelism, 3), slowdown) * parallelism
+    return demand.safe_utilisation(round(parallelism, 3), slowdown) * parallelism
 
 
 def matched_request(safe: float, peak: float, target: float, params: SeasonParams) -> int:

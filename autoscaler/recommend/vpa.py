@@ -30,8 +30,6 @@ from autoscaler.recommend.updater import has_quick_oom
 from autoscaler.recommend.usage_history import UsageHistory, VpaMemory, is_due, seed_from_history
 from autoscaler.recommend.vertical import ContainerHistory, VpaParams, estimate
 
-__all__ = ["VpaMemory", "VpaParams", "VpaRecommender", "seed_from_history"]
-
 _SIGNALS = {CPU: SignalKind.POD_CPU, MEMORY: SignalKind.POD_MEMORY}
 _OFF = "Off"
 

@@ -19,6 +19,7 @@ from autoscaler.recommend.histogram import CPU_BUCKETS, Histogram
 from autoscaler.recommend.limits import limits_for
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaMemory, MpaParams
 from autoscaler.recommend.updater import disruptable, pods_to_resize, way_for
+from autoscaler.recommend.usage_history import VpaMemory, seed_from_history
 from autoscaler.recommend.vertical import (
     ContainerHistory,
     PodWindow,
@@ -28,7 +29,7 @@ from autoscaler.recommend.vertical import (
     observe_memory,
     observe_oom,
 )
-from autoscaler.recommend.vpa import VpaMemory, VpaRecommender, seed_from_history
+from autoscaler.recommend.vpa import VpaRecommender
 from tests.unit.recommend.vpa_views import KEY, NOW, kill, pods, spec, view
 
 FEW = settings(max_examples=40, deadline=None)

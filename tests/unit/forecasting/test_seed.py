@@ -13,7 +13,7 @@ from autoscaler.model.units import GIB, HOUR, MIB
 from autoscaler.planning.decide import decide
 from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.recommend.mpa import MpaMemory
-from autoscaler.recommend.vpa import VpaMemory
+from autoscaler.recommend.usage_history import VpaMemory
 from autoscaler.simulator.metrics import SimMetrics
 from autoscaler.simulator.world import World
 from tests.unit.forecasting.clusters import API, WEB, a_world_with_a_past, all_under, snapshot_of

@@ -14,7 +14,9 @@ from autoscaler.model.reasons import Code
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import Resources
 from autoscaler.model.units import DAY, GIB, MIB
-from autoscaler.recommend.vpa import VpaMemory, VpaParams, VpaRecommender, seed_from_history
+from autoscaler.recommend.usage_history import VpaMemory, seed_from_history
+from autoscaler.recommend.vertical import VpaParams
+from autoscaler.recommend.vpa import VpaRecommender
 from tests.unit.recommend.vpa_views import APP, KEY, NOW, kill, pods, spec, used, view
 
 VPA = VpaRecommender()
