@@ -55,6 +55,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
 
 class MissingReason(enum.StrEnum):
+    """Why nothing usable was read; which of these a source can tell apart is its own affair."""
+
     ABSENT = "Absent"
     STALE = "Stale"
     NOT_A_NUMBER = "NotANumber"

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Code(enum.StrEnum):
-    """Reason codes; the comment after each is its meaning in the reference."""
+    """Reason codes; the text under each is its meaning in the reference."""
 
     # Replicas
     LOAD_NEEDS_MORE = "LoadNeedsMore"
@@ -29,16 +29,8 @@ class Code(enum.StrEnum):
     """The maximum of the policy binds: more would be needed."""
     STABILIZED = "Stabilized"
     """Held: a recent recommendation was higher (or lower)."""
-    RATE_LIMITED = "RateLimited"
-    """Moved part of the way: the change per period is limited."""
-    WITHIN_TOLERANCE = "WithinTolerance"
-    """No change: what is there is close enough to what is wanted."""
     UNCHANGED = "Unchanged"
     """No change is wanted."""
-    SCHEDULED_BOUND = "ScheduledBound"
-    """A schedule raised or lowered a bound."""
-    SCALED_TO_ZERO = "ScaledToZero"
-    """No work: the workload may rest at zero."""
     # Requests
     SHAPE_CHEAPER = "ShapeCheaperAtPrices"
     """Another replicas x requests mix serves the same load for less at the cluster's shadow prices."""
@@ -81,8 +73,6 @@ class Code(enum.StrEnum):
     # Nodes
     PENDING_PODS = "PendingPods"
     """A group grows for pods that fit nowhere."""
-    HEADROOM = "Headroom"
-    """A group grows for the demand expected while a node boots."""
     EMPTY_NODE = "EmptyNode"
     """A node holds no pods but DaemonSets'."""
     PODS_FIT_ELSEWHERE = "PodsFitElsewhere"
@@ -111,8 +101,6 @@ class Code(enum.StrEnum):
     """Removing the node would cost more in moves than it saves."""
     COOLING_DOWN = "CoolingDown"
     """Too soon after the last change."""
-    NODES_ELSEWHERE = "NodesElsewhere"
-    """Another system owns the nodes."""
     # Guard
     GUARD_BOUNDS = "GuardBounds"
     """The guard cut the action to the policy's bounds."""
