@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from autoscaler.model.placement import Labels
+from autoscaler.model.placement import Labels, LabelSelector, Operator, Requirement, labels_of
 from autoscaler.model.policy import (
     MpaSpec,
     MultidimPodAutoscaler,
@@ -29,11 +29,13 @@ from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.spec import Selector, TargetRef
 from autoscaler.model.workload import Namespace, Workload
 from autoscaler.planning.windows import with_schedules
+from autoscaler.scheduling.requirements import label_map, selector_matches
 
 _MODES = (UpdateMode.OFF, UpdateMode.RECOMMEND, UpdateMode.INITIAL, UpdateMode.AUTO)
 PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "hpa+season", "keda"})
 """Engines that reproduce a peer: its own rate limits hold, not ours."""
 DEFAULT_RULES = ScalingPolicySpec()
+_OPERATORS = frozenset(Operator)
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
@@ -96,21 +98,11 @@ def overlay(base: _Struct, over: _Struct) -> _Struct:
 
 
 def selects(selector: Selector, labels: Labels) -> bool:
-    """Tell whether a document's selector matches; an empty one matches all."""
-    have = dict(labels)
-    if any(have.get(key) != value for key, value in selector.match_labels.items()):
+    """Tell whether a document's selector matches; an empty one matches all, one with an unknown operator nothing."""
+    if any(term.operator not in _OPERATORS for term in selector.match_expressions):
         return False
-    for term in selector.match_expressions:
-        value = have.get(term.key)
-        holds = {
-            "In": value is not None and value in term.values,
-            "NotIn": value is None or value not in term.values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }
-        if not holds.get(term.operator, False):
-            return False
-    return True
+    tests = (Requirement(term.key, Operator(term.operator), term.values) for term in selector.match_expressions)
+    return selector_matches(LabelSelector(labels_of(selector.match_labels), tuple(tests)), label_map(labels))
 
 
 def in_mode(policies: Policies, mode: UpdateMode) -> Policies:

@@ -35,10 +35,15 @@ class Recommended(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[Note, ...]
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    advice: Recommendation
+    memory: Any
+
+
 def recommend_all(
     index: SnapshotIndex, governed: Mapping[str, Effective], state: DecisionState, engines: Mapping[str, Recommender]
 ) -> Recommended:
-    """Return what each governed workload should have; workloads in mode Off are left out."""
+    """Return what each governed workload should have; one whose engine cannot be asked is held, its memory kept."""
     remembered = {entry.workload: entry for entry in state.workloads}
     boot, largest = boot_seconds(index.snapshot.node_groups), index.largest_node()
     recommendations: list[Recommendation] = []
@@ -49,17 +54,16 @@ def recommend_all(
         if effective is None:
             continue
         old = remembered.get(workload.key)
-        problem = _why_not(workload, effective, engines)
-        if problem is None:
+        answer: _Answer | Reason | None = _why_not(workload, effective, engines)
+        if answer is None:
             view = _view(index, workload, effective, boot=boot, largest=largest)
-            advice, memory, problem = _ask(engines[effective.engine], view, effective, old)
-            if advice is not None:
-                recommendations.append(advice)
-                memories.append(WorkloadMemory(workload=workload.key, engine=effective.engine, memory=memory))
-                continue
-        if old is not None:
-            memories.append(old)
-        held.append(Note(target=f"workload/{workload.key}", reasons=(problem,) if problem else ()))
+            answer = _ask(engines[effective.engine], view, effective, old)
+        if isinstance(answer, Reason):
+            held.append(Note(target=f"workload/{workload.key}", reasons=(answer,)))
+            memories += [old] if old is not None else []
+        else:
+            recommendations.append(answer.advice)
+            memories.append(WorkloadMemory(workload=workload.key, engine=effective.engine, memory=answer.memory))
     return Recommended(recommendations=tuple(recommendations), memories=tuple(memories), held=tuple(held))
 
 
@@ -81,6 +85,7 @@ def wanted_signals(
 
 
 def _why_not(workload: Workload, effective: Effective, engines: Mapping[str, Recommender]) -> Reason | None:
+    """Return why the workload's engine is not to be asked, None where it is."""
     if effective.mode is UpdateMode.OFF:
         return Reason(Code.MODE_OFF, "the policy's mode is Off")
     if not workload.scalable:
@@ -112,21 +117,20 @@ def _view(
     )
 
 
-def _ask(
-    engine: Recommender, view: WorkloadView, effective: Effective, old: WorkloadMemory | None
-) -> tuple[Recommendation | None, Any, Reason | None]:
+def _ask(engine: Recommender, view: WorkloadView, effective: Effective, old: WorkloadMemory | None) -> _Answer | Reason:
+    """Return the engine's answer, or what is wrong with its parameters or with itself."""
     # A memory of another engine, or of another version of this one, is none: slower, not unsafe.
     memory = old.memory if old is not None and isinstance(old.memory, engine.Memory) else engine.Memory()
     try:
         params = _params(engine, effective)
     except msgspec.ValidationError as problem:
-        return None, None, Reason(Code.POLICY_INVALID, f"policy.params of engine {effective.engine}: {problem}")
+        return Reason(Code.POLICY_INVALID, f"policy.params of engine {effective.engine}: {problem}")
     try:
         advice, memory = engine.recommend(view, params, memory)
         _check(advice, view.workload)
     except Exception as problem:
-        return None, None, Reason(Code.ENGINE_FAILED, f"engine {effective.engine}: {type(problem).__name__}: {problem}")
-    return advice, memory, None
+        return Reason(Code.ENGINE_FAILED, f"engine {effective.engine}: {type(problem).__name__}: {problem}")
+    return _Answer(advice, memory)
 
 
 def _check(advice: Recommendation, workload: Workload) -> None:
