@@ -9,6 +9,7 @@ from the entry-point groups `autoscaler.recommenders`, `.providers`,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from autoscaler.errors import InputError
@@ -89,7 +90,11 @@ class Installed(Mapping[str, Recommender]):
         return engine
 
     def __iter__(self) -> Iterator[str]:
-        return iter(names(RECOMMENDERS))
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(names(RECOMMENDERS))
+        return len(self._names)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return names(RECOMMENDERS)
