@@ -56,8 +56,16 @@ class JointRecommender:
             view = msgspec.structs.replace(view, model=None)
         memory = _correct_margin(view, params, memory)
         work = observed_work(view)
-        memory = remember_work(view.now, params, memory, work)
-        seen = outlook(view, params, memory, work)
+        history = remember_work(memory.work, work, now=view.now, keep_seconds=params.level_seconds)
+        memory = msgspec.structs.replace(memory, work=history)
+        seen = outlook(
+            view,
+            history,
+            work,
+            level_seconds=params.level_seconds,
+            reactive_seconds=params.reactive_seconds,
+            margin=memory.margin,
+        )
         demand = seen.demand(view.reaction_seconds)
         known = demand if work is not None else None
         sizes, memory, size_reasons, urgent = joint_size.size(view, params, memory, demand=known)

@@ -48,7 +48,9 @@ def size(
     main = main_container(view)
     if main is None or container_rule(view.spec.constraints, main.name).mode == _OFF:
         return (), memory, (), False
-    memory, killed = note_kills(view, main, memory)
+    oom_at, floor = note_kills(view, main, since=memory.oom_at, floor=memory.memory_floor)
+    killed = oom_at > memory.oom_at
+    memory = msgspec.structs.replace(memory, oom_at=oom_at, memory_floor=floor)
     controlled = view.spec.constraints.container_controlled_resources or (CPU, MEMORY)
     target: dict[str, int] = {}
     reasons: list[Reason] = []
@@ -158,22 +160,22 @@ def _memory_change(
     return 0, None
 
 
-def note_kills(view: WorkloadView, main: Container, memory: JointMemory) -> tuple[JointMemory, bool]:
+def note_kills(view: WorkloadView, main: Container, *, since: float, floor: int) -> tuple[float, int]:
     """
-    Raise the floor after a kill of the main container: by a fifth, and at
-    least by 100 MiB (VPA's rule) or by a quarter where that is less.
+    Return when the main container was last killed for want of memory and the bytes it must have since.
+
+    Each kill after *since* raises the *floor*: by a fifth, and at least by
+    100 MiB (VPA's rule) or by a quarter where that is less.
     """
-    newest, floor = memory.oom_at, memory.memory_floor
+    newest = since
     for pod in view.pods:
         for end in pod.terminations:
-            if end.reason == "OOMKilled" and end.container == main.name and end.finished_at > memory.oom_at:
+            if end.reason == "OOMKilled" and end.container == main.name and end.finished_at > since:
                 killed = next((c for c in pod.shape.containers if c.name == main.name), main)
                 held = killed.limits.memory or killed.requests.memory
                 more = held + max(held * (_OOM_RATIO - 1), min(_OOM_BYTES, held * _OOM_SMALL))
                 floor, newest = max(floor, _rounded(more)), max(newest, end.finished_at)
-    if newest == memory.oom_at:
-        return memory, False
-    return msgspec.structs.replace(memory, oom_at=newest, memory_floor=floor), True
+    return newest, floor
 
 
 def _capped(target: dict[str, int], main: Container, view: WorkloadView, reasons: list[Reason]) -> dict[str, int]:

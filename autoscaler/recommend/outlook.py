@@ -14,8 +14,9 @@ from autoscaler.interfaces import WorkloadView
 from autoscaler.model.policy import Switch
 from autoscaler.model.snapshot import SeasonalModel
 from autoscaler.recommend import forecast
-from autoscaler.recommend.joint_view import JointMemory, JointParams
 
+Work = tuple[tuple[float, float], ...]
+"""(epoch seconds, cores of work) a minute, oldest first."""
 _NO_SEASON = SeasonalModel()
 
 
@@ -47,35 +48,45 @@ class Outlook(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return max(self.reactive, expected) * math.exp(self.margin)
 
 
-def outlook(view: WorkloadView, params: JointParams, memory: JointMemory, work: float | None) -> Outlook:
-    """Return what to expect, from the work seen lately and from the season where it is trusted."""
-    since = view.now - params.reactive_seconds - view.period
-    reactive = max([cores for at, cores in memory.work if at >= since] + [work or 0.0])
+def outlook(
+    view: WorkloadView,
+    history: Work,
+    work: float | None,
+    *,
+    level_seconds: float,
+    reactive_seconds: float = 60.0,
+    margin: float = 0.0,
+) -> Outlook:
+    """
+    Return what to expect, from the work seen lately and from the season where it is trusted.
+
+    Args:
+        view: the workload.
+        history: what `remember_work` keeps.
+        work: cores of work asked for now, None where nothing is known.
+        level_seconds: how much of the history tells today's level.
+        reactive_seconds: how much of it counts as now, a period more.
+        margin: log factor on all demand.
+    """
+    since = view.now - reactive_seconds - view.period
+    reactive = max([cores for at, cores in history if at >= since] + [work or 0.0])
     season, usual = view.model.season if view.model else _NO_SEASON, 0.0
-    if season.trusted and season.peak and memory.work and view.spec.policy.forecast is not Switch.OFF:
-        recent = [cores for at, cores in memory.work if at >= view.now - params.level_seconds]
+    if season.trusted and season.peak and view.spec.policy.forecast is not Switch.OFF:
+        recent = [cores for at, cores in history if at >= view.now - level_seconds]
         if recent:
-            usual = forecast.level(season, sum(recent) / len(recent), now=view.now, span=params.level_seconds)
-    return Outlook(
-        now=view.now,
-        known=work is not None,
-        reactive=reactive,
-        usual=usual,
-        season=season,
-        margin=memory.margin,
-    )
+            usual = forecast.level(season, sum(recent) / len(recent), now=view.now, span=level_seconds)
+    return Outlook(now=view.now, known=work is not None, reactive=reactive, usual=usual, season=season, margin=margin)
 
 
-def remember_work(now: float, params: JointParams, memory: JointMemory, work: float | None) -> JointMemory:
+def remember_work(history: Work, work: float | None, *, now: float, keep_seconds: float) -> Work:
+    """Return *history* with the work of now, the largest of each minute, and without what is older."""
     if work is None or not math.isfinite(work):
-        return memory
-    kept = memory.work
-    if kept and now - kept[-1][0] < 60 and int(now // 60) == int(kept[-1][0] // 60):
-        kept = (*kept[:-1], (kept[-1][0], max(kept[-1][1], work)))
-    else:
-        since = now - params.level_seconds
-        kept = (*(kept[1:] if kept and kept[0][0] < since else kept), (now, work))
-    return msgspec.structs.replace(memory, work=kept)
+        return history
+    if history and now - history[-1][0] < 60 and int(now // 60) == int(history[-1][0] // 60):
+        at, most = history[-1]
+        return (*history[:-1], (at, max(most, work)))
+    is_old = bool(history) and history[0][0] < now - keep_seconds
+    return (*(history[1:] if is_old else history), (now, work))
 
 
 def node_factor(view: WorkloadView) -> float:

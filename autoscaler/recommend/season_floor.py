@@ -31,7 +31,7 @@ from autoscaler.recommend.forecast import day_peaks
 from autoscaler.recommend.hpa import HpaMemory, HpaParams
 from autoscaler.recommend.hpa_metrics import metrics_of
 from autoscaler.recommend.joint_size import main_container, note_kills
-from autoscaler.recommend.joint_view import SLOWDOWN, JointMemory, JointParams, observed_work, pod_parallelism
+from autoscaler.recommend.joint_view import SLOWDOWN, observed_work, pod_parallelism
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaMemory, MpaParams
 from autoscaler.recommend.outlook import outlook, remember_work
 from autoscaler.recommend.usage_history import VpaMemory
@@ -107,10 +107,10 @@ class SeasonFloorRecommender:
         """
         memory = _note_kills(view, replace(memory, parallelism=memory.parallelism or pod_parallelism(view)))
         work = observed_work(view)
-        reading = JointParams(level_seconds=params.level_seconds)
-        seen = remember_work(view.now, reading, JointMemory(work=memory.work), work)
-        request, memory = _cpu_request(view, params, replace(memory, work=seen.work), known=work is not None)
-        expected = outlook(view, reading, seen, work).expected(view.reaction_seconds)
+        history = remember_work(memory.work, work, now=view.now, keep_seconds=params.level_seconds)
+        request, memory = _cpu_request(view, params, replace(memory, work=history), known=work is not None)
+        seen = outlook(view, history, work, level_seconds=params.level_seconds)
+        expected = seen.expected(view.reaction_seconds)
         wanted = _floor(view, expected, pod_work(view, params, memory, coming=request))
         memory = replace(memory, floors=_lately(view.now, wanted, memory.floors, params))
         floor = memory.floors[0][1]
@@ -197,8 +197,8 @@ def _note_kills(view: WorkloadView, memory: SeasonMemory) -> SeasonMemory:
     if main is None:
         return memory
     kept = memory.memory_floor if view.now - memory.oom_at <= _FLOOR_SECONDS else 0
-    noted, _ = note_kills(view, main, JointMemory(oom_at=memory.oom_at, memory_floor=kept))
-    return replace(memory, oom_at=noted.oom_at, memory_floor=noted.memory_floor)
+    oom_at, floor = note_kills(view, main, since=memory.oom_at, floor=kept)
+    return replace(memory, oom_at=oom_at, memory_floor=floor)
 
 
 def _sizes(
