@@ -76,7 +76,7 @@ class GlobalConstraints(Spec, frozen=True, kw_only=True):
     min_replicas: Count | None = None
     max_replicas: Positive | None = None
     requests: RequestBounds | None = None
-    """Bounds on the requests of all pods together."""
+    """Bounds on the requests of each container, for resources that its own rule does not name."""
 
 
 class PodConstraints(Spec, frozen=True, kw_only=True):
