@@ -17,6 +17,7 @@ from autoscaler.model.policy import (
     GroupPrice,
     GroupRequirement,
     Money,
+    NodeEngine,
     NodeGroupSpec,
     NodeRules,
     Objective,
@@ -42,6 +43,7 @@ from autoscaler.policy_files.workload_checks import check_constraints, check_goa
 
 DISRUPTION_REASONS = ("Consolidation", "Resize", "Empty", "Underutilized", "Drifted")
 CAPACITY_TYPES = ("on-demand", "spot", "reserved")
+NODE_ENGINES = (NodeEngine.JOINT, NodeEngine.NONE)
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _COUNT_OR_SHARE = re.compile(r"[0-9]{1,9}|(100|[0-9]{1,2})%")
 _ADJUSTMENT = re.compile(r"[+-][0-9]{1,3}(\.[0-9]{1,4})?%|[+-]?[0-9]{1,6}(\.[0-9]{1,6})?")
@@ -129,6 +131,12 @@ def _check_signals(signals: Signals, path: str) -> Found:
 
 
 def _check_nodes(nodes: NodeRules, path: str) -> Found:
+    if nodes.engine not in NODE_ENGINES:
+        yield (
+            f"{path}.engine",
+            nodes.engine.value,
+            f"{' or '.join(NODE_ENGINES)}; the peers' node engines are not built yet",
+        )
     yield from within(nodes.spot.max_share, 0, 1, f"{path}.spot.maxShare")
     yield from amounts(nodes.limits, f"{path}.limits")
 
