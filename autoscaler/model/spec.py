@@ -23,11 +23,12 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 class Quantity:
     """A Kubernetes quantity as written, with its exact value."""
 
-    __slots__ = ("text", "value")
+    __slots__ = ("number", "text", "value")
 
     def __init__(self, text: str | int | float) -> None:
         self.text = str(text)
         self.value: Fraction = parse_quantity(text)
+        self.number = float(self.value)
 
     @property
     def milli(self) -> int:
@@ -38,10 +39,6 @@ class Quantity:
     def whole(self) -> int:
         """Whole units, rounded up."""
         return -(-self.value.numerator // self.value.denominator)
-
-    @property
-    def number(self) -> float:
-        return float(self.value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Quantity) and self.value == other.value

@@ -31,6 +31,7 @@ from autoscaler.recommend.joint_view import (
     observed_work,
     pod_capacity,
     reading_of,
+    signal_of,
 )
 from autoscaler.recommend.outlook import node_factor, outlook, remember_work
 
@@ -47,7 +48,7 @@ class JointRecommender:
 
     def signals(self, workload: Workload, spec: MpaSpec, params: JointParams) -> Sequence[Signal]:
         kinds = (SignalKind.CPU, SignalKind.READY, SignalKind.MEMORY_PEAK, SignalKind.REQUESTS, SignalKind.SLOW_SHARE)
-        return tuple(Signal(workload.key, kind) for kind in kinds)
+        return tuple(signal_of(workload.key, kind) for kind in kinds)
 
     def recommend(
         self, view: WorkloadView, params: JointParams, memory: JointMemory

@@ -151,13 +151,14 @@ def _memory_change(
     # What is learned and seen is of whole pods, the floor after a kill is the container's own.
     whole = min(max(learned, (peak or 0.0) * _KEEP_ABOVE), float(MAX_QUANTITY))
     needed, now = max(_rounded(whole) - others, memory.memory_floor, 16 * MIB), main.requests.memory
-    message = f"memory needs {format_bytes(needed)} at twice the planned load, {format_bytes(now)} is asked for"
     if now < needed:
         code = Code.OOM_KILLED if memory.memory_floor >= needed else Code.USAGE_ABOVE_REQUEST
-        return needed, Reason(code, message)
-    if now > needed * _SHRINK_BAND and may_shrink and peak is not None and learned > 0:
-        return needed, Reason(Code.USAGE_BELOW_REQUEST, message)
-    return 0, None
+    elif now > needed * _SHRINK_BAND and may_shrink and peak is not None and learned > 0:
+        code = Code.USAGE_BELOW_REQUEST
+    else:
+        return 0, None
+    message = f"memory needs {format_bytes(needed)} at twice the planned load, {format_bytes(now)} is asked for"
+    return needed, Reason(code, message)
 
 
 def note_kills(view: WorkloadView, main: Container, *, since: float, floor: int) -> tuple[float, int]:

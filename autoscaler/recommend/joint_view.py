@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -84,9 +85,15 @@ def is_sound(model: WorkloadModel) -> bool:
     return all(0 <= amount < _ABSURD for amount in amounts) and all(abs(row[2]) < 50 for row in model.season.quantiles)
 
 
+@lru_cache(maxsize=1 << 16)
+def signal_of(workload: str, kind: SignalKind) -> Signal:
+    """Return a signal of a workload; one object each, so that its hash is worked out once."""
+    return Signal(workload, kind)
+
+
 def reading_of(view: WorkloadView, kind: SignalKind) -> float | None:
     """Return a measured value of the workload; None where it is missing, or is no finite number of at least 0."""
-    found = view.readings.get(Signal(view.workload.key, kind))
+    found = view.readings.get(signal_of(view.workload.key, kind))
     return found.value if isinstance(found, Sample) and 0 <= found.value < math.inf else None
 
 
