@@ -18,8 +18,10 @@ from autoscaler.model.plan import (
     CordonNode,
     DeleteInstances,
     EvictPod,
+    GiveBack,
     Plan,
     ResizePod,
+    SetAside,
     SetGroupSize,
     SetQuota,
     SetReplicas,
@@ -28,6 +30,18 @@ from autoscaler.model.plan import (
 )
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.snapshot import ClusterSnapshot
+
+ObjectAction = (
+    SetReplicas
+    | SetRequests
+    | ResizePod
+    | EvictPod
+    | CordonNode
+    | UncordonNode
+    | SetQuota
+    | SetAside
+    | GiveBack
+)
 
 DONE, HELD, FAILED = "done", "held", "failed"
 
@@ -50,6 +64,8 @@ class Writer(Protocol):
     async def cordon(self, node: str) -> None: ...
     async def uncordon(self, node: str) -> None: ...
     async def set_quota(self, namespace: str, name: str, hard: Sequence[tuple[str, int]]) -> None: ...
+    async def set_aside(self, rival: str) -> None: ...
+    async def give_back(self, rival: str) -> None: ...
 
 
 class RecordActuator:
@@ -98,9 +114,7 @@ class ApplyActuator:
             raise ConflictError(f"node group {action.group}: no machine is known for {', '.join(unknown)}")
         await provider.delete_instances(action.group, [ids[name] for name in action.nodes], expected=action.expected)
 
-    async def _write(
-        self, action: SetReplicas | SetRequests | ResizePod | EvictPod | CordonNode | UncordonNode | SetQuota
-    ) -> None:
+    async def _write(self, action: ObjectAction) -> None:
         writer = self._writer
         match action:
             case SetReplicas():
@@ -117,6 +131,10 @@ class ApplyActuator:
                 await writer.uncordon(action.node)
             case SetQuota():
                 await writer.set_quota(action.namespace, action.name, action.hard)
+            case SetAside():
+                await writer.set_aside(action.rival)
+            case GiveBack():
+                await writer.give_back(action.rival)
             case _:
                 assert_never(action)
 

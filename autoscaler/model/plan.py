@@ -75,6 +75,20 @@ class SetQuota(Action, frozen=True, gc=False, kw_only=True):
     hard: tuple[tuple[str, int], ...]
 
 
+class SetAside(Action, frozen=True, gc=False, kw_only=True):
+    """Stop another autoscaler's object (a `Rival` by key) from acting; what it was is kept on it."""
+
+    rival: str
+    workload: str
+
+
+class GiveBack(Action, frozen=True, gc=False, kw_only=True):
+    """Let a rival that was set aside act again, as it was."""
+
+    rival: str
+    workload: str
+
+
 AnyAction = (
     SetReplicas
     | SetRequests
@@ -85,6 +99,8 @@ AnyAction = (
     | EvictPod
     | DeleteInstances
     | SetQuota
+    | SetAside
+    | GiveBack
 )
 
 

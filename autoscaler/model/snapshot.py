@@ -10,7 +10,7 @@ from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.resources import Resources
 from autoscaler.model.service import Service
 from autoscaler.model.volumes import NO_VOLUMES, Volumes
-from autoscaler.model.workload import DisruptionBudget, Namespace, Quota, Workload
+from autoscaler.model.workload import DisruptionBudget, LimitRange, Namespace, Quota, Rival, Workload
 
 
 class DemandModel(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -101,6 +101,8 @@ class ClusterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     disruption_budgets: tuple[DisruptionBudget, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     quotas: tuple[Quota, ...] = ()
+    limit_ranges: tuple[LimitRange, ...] = ()
+    rivals: tuple[Rival, ...] = ()
     services: tuple[Service, ...] = ()
     volumes: Volumes = NO_VOLUMES
     readings: tuple[tuple[Signal, Reading], ...] = ()

@@ -6,7 +6,7 @@ import msgspec
 
 from autoscaler.model.placement import Labels, LabelSelector
 from autoscaler.model.pod import PodShape
-from autoscaler.model.resources import Resources
+from autoscaler.model.resources import NOTHING, Resources
 
 
 class Workload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -74,3 +74,42 @@ class Quota(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     name: str
     hard: Resources
     used: Resources
+
+
+class LimitRange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """
+    A LimitRange's bounds on one container and on one pod of its namespace.
+
+    A resource that is not named has no bound.
+    """
+
+    namespace: str
+    name: str
+    container_min: Resources = NOTHING
+    container_max: Resources = NOTHING
+    pod_min: Resources = NOTHING
+    pod_max: Resources = NOTHING
+
+
+class Rival(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """
+    Another autoscaler's object that acts on a workload, or would if it were not set aside.
+
+    `kind` is HorizontalPodAutoscaler, VerticalPodAutoscaler, ScaledObject or
+    MultidimPodAutoscaler (GKE's own). `acts_on` has `replicas`, `requests` or
+    both. `owner` is the controller behind it as `Kind/name`, "" for none: a
+    ScaledObject's HPA belongs to it. `set_aside` tells that we stopped it.
+    """
+
+    namespace: str
+    kind: str
+    name: str
+    workload: str
+    acts_on: tuple[str, ...]
+    owner: str = ""
+    set_aside: bool = False
+
+    @property
+    def key(self) -> str:
+        """`namespace/Kind/name`, unique in a cluster."""
+        return workload_key(self.namespace, self.kind, self.name)

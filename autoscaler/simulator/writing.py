@@ -51,6 +51,14 @@ class SimWriter:
         """Always raises InputError: the simulated cluster has no ResourceQuotas."""
         raise InputError(f"quota {namespace}/{name}", "hard", list(hard), "nothing: simulated clusters have no quotas")
 
+    async def set_aside(self, rival: str) -> None:
+        """Always raises ConflictError: no other autoscaler runs in a simulated cluster."""
+        raise ConflictError(f"autoscaler {rival} does not exist")
+
+    async def give_back(self, rival: str) -> None:
+        """Always raises ConflictError: no other autoscaler runs in a simulated cluster."""
+        raise ConflictError(f"autoscaler {rival} does not exist")
+
     def _fleet(self, workload: str) -> Fleet:
         fleet = self._world.fleet_of.get(workload)
         if fleet is None:

@@ -1,0 +1,1 @@
+"""What `autoscaler run` can be told: flags and environment variables, as one value."""
