@@ -419,10 +419,33 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     where: str = ""
 
 
+class InvalidPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A document that cannot be used. What it governs is held: it must not fall to a wider document.
+
+    `target` is the workload of an mpa, `workloads` the scope of a ScalingPolicy,
+    each None where not even that can be read. `namespace` is "" for what
+    belongs to the cluster.
+    """
+
+    kind: str
+    name: str
+    message: str
+    namespace: str = ""
+    target: TargetRef | None = None
+    workloads: WorkloadScope | None = None
+
+    @property
+    def title(self) -> str:
+        """What the document is called in messages."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
-    """All documents in force, in name order."""
+    """All documents in force, in name order, and those that are not in force because they are wrong."""
 
     mpas: tuple[MultidimPodAutoscaler, ...] = ()
     scaling: tuple[ScalingPolicy, ...] = ()
     node_groups: tuple[NodeGroupPolicy, ...] = ()
     tenants: tuple[Tenant, ...] = ()
+    invalid: tuple[InvalidPolicy, ...] = ()

@@ -17,6 +17,7 @@ import msgspec
 
 from autoscaler.model.placement import Labels, LabelSelector, Operator, Requirement, labels_of
 from autoscaler.model.policy import (
+    InvalidPolicy,
     MpaSpec,
     MultidimPodAutoscaler,
     Policies,
@@ -24,6 +25,7 @@ from autoscaler.model.policy import (
     ScalingPolicy,
     ScalingPolicySpec,
     UpdateMode,
+    WorkloadScope,
 )
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.spec import Selector, TargetRef
@@ -36,6 +38,9 @@ PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "hpa+season", "keda"
 """Engines that reproduce a peer: its own rate limits hold, not ours."""
 DEFAULT_RULES = ScalingPolicySpec()
 _OPERATORS = frozenset(Operator)
+_MPA, _POLICY = "MultidimPodAutoscaler", "ScalingPolicy"
+_Own = MultidimPodAutoscaler | InvalidPolicy
+_Scaling = ScalingPolicy | InvalidPolicy
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
@@ -43,6 +48,8 @@ class Effective(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """
     What holds for one workload. `mpa` and `policy` name the documents (""
     for none); `down_share` is the share of its replicas that may go in one cycle.
+    `problem` says which document cannot be used, and why; "" for none: with one
+    the mode is Off.
     """
 
     workload: str
@@ -53,6 +60,7 @@ class Effective(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     mpa: str = ""
     policy: str = ""
     down_share: float = 0.25
+    problem: str = ""
 
 
 def effective_policies(snapshot: ClusterSnapshot, policies: Policies) -> dict[str, Effective]:
@@ -71,12 +79,14 @@ def cluster_rules(policies: Policies) -> tuple[str, ScalingPolicySpec]:
     Return name and rules of the policy that governs nodes and money.
 
     That is the one with the widest scope, by name among equals; without any
-    policy the defaults hold, in mode Recommend.
+    policy, or where that one cannot be used, the defaults hold, in mode Recommend.
     """
-    if not policies.scaling:
+    candidates = _scaling_of(policies)
+    if not candidates:
         return "", DEFAULT_RULES
-    widest = min(policies.scaling, key=lambda policy: (_specificity(policy), policy.name))
-    return widest.name, widest.spec
+    # One whose scope cannot be read may be the widest.
+    widest = min(candidates, key=lambda policy: (-1 if _scope(policy) is None else _specificity(policy), policy.name))
+    return widest.name, widest.spec if isinstance(widest, ScalingPolicy) else DEFAULT_RULES
 
 
 def overlay(base: _Struct, over: _Struct) -> _Struct:
@@ -157,11 +167,17 @@ class _Resolver:
     def __init__(self, policies: Policies, namespaces: Sequence[Namespace], windows: Sequence[str]) -> None:
         self._namespaces: Mapping[str, Labels] = {each.name: each.labels for each in namespaces}
         self._open = frozenset(windows)
-        self._mpas: dict[tuple[str, str, str], MultidimPodAutoscaler] = {}
-        for mpa in sorted(policies.mpas, key=lambda m: (m.namespace, m.name), reverse=True):
-            target = mpa.spec.scale_target_ref
-            self._mpas[mpa.namespace, target.kind, target.name] = mpa
-        self._scaling = sorted(policies.scaling, key=lambda policy: (-_specificity(policy), policy.name))
+        broken = [each for each in policies.invalid if each.kind == _MPA]
+        documents: list[_Own] = [*policies.mpas, *broken]
+        self._mpas: dict[tuple[str, str, str], _Own] = {}
+        for mpa in sorted(documents, key=lambda m: (m.namespace, m.name), reverse=True):
+            target = mpa.target if isinstance(mpa, InvalidPolicy) else mpa.spec.scale_target_ref
+            if target is not None:
+                self._mpas[mpa.namespace, target.kind, target.name] = mpa
+        self._without_target = {each.namespace: each for each in reversed(broken) if each.target is None}
+        scaling = sorted(_scaling_of(policies), key=lambda policy: (-_specificity(policy), policy.name))
+        self._scaling = [policy for policy in scaling if _scope(policy) is not None]
+        self._without_scope = next((each for each in policies.invalid if _is_without_scope(each)), None)
         self._merged: dict[tuple[int, int], MpaSpec] = {}
         self._resolved: dict[tuple[str, str, str, Labels], Effective | None] = {}
 
@@ -176,6 +192,11 @@ class _Resolver:
         policy = next((p for p in self._scaling if self._covers(p, workload, has_mpa=mpa is not None)), None)
         if mpa is None and policy is None:
             return None
+        broken = self._broken(workload, mpa, policy)
+        if broken is not None:
+            return _held(workload, broken)
+        assert not isinstance(mpa, InvalidPolicy)
+        assert not isinstance(policy, InvalidPolicy)
         spec = with_schedules(self._merge(workload, mpa, policy), self._open)
         rules = policy.spec if policy else DEFAULT_RULES
         wanted = spec.policy.update_mode or UpdateMode.RECOMMEND
@@ -192,8 +213,18 @@ class _Resolver:
             down_share=1.0 if engine in PARITY_ENGINES else 0.25,
         )
 
-    def _covers(self, policy: ScalingPolicy, workload: Workload, *, has_mpa: bool) -> bool:
-        scope = policy.spec.workloads
+    def _broken(self, workload: Workload, mpa: _Own | None, policy: _Scaling | None) -> InvalidPolicy | None:
+        """Return the document that would govern the workload, or could, and cannot be used."""
+        if isinstance(mpa, InvalidPolicy):
+            return mpa
+        if self._without_scope is not None:
+            return self._without_scope
+        if isinstance(policy, InvalidPolicy):
+            return policy
+        return self._without_target.get(workload.namespace) if mpa is None else None
+
+    def _covers(self, policy: _Scaling, workload: Workload, *, has_mpa: bool) -> bool:
+        scope = _scope(policy) or WorkloadScope()
         if scope.label_selector is None and scope.namespace_selector is None:
             return has_mpa
         namespace = self._namespaces.get(workload.namespace, (("kubernetes.io/metadata.name", workload.namespace),))
@@ -224,8 +255,35 @@ def resize_mode(spec: MpaSpec) -> ResizeMode:
     return spec.policy.resize or ResizeMode.IN_PLACE_OR_RECREATE
 
 
-def _specificity(policy: ScalingPolicy) -> int:
-    scope = policy.spec.workloads
+def _held(workload: Workload, broken: InvalidPolicy) -> Effective:
+    target = TargetRef(kind=workload.kind, name=workload.name, api_version=workload.api_version)
+    is_mpa = broken.kind == _MPA
+    return Effective(
+        workload=workload.key,
+        spec=MpaSpec(scale_target_ref=target),
+        rules=DEFAULT_RULES,
+        mode=UpdateMode.OFF,
+        engine="joint",
+        mpa=broken.name if is_mpa else "",
+        policy="" if is_mpa else broken.name,
+        problem=f"{broken.title}: {broken.message}",
+    )
+
+
+def _scaling_of(policies: Policies) -> list[_Scaling]:
+    return [*policies.scaling, *(each for each in policies.invalid if each.kind == _POLICY)]
+
+
+def _is_without_scope(broken: InvalidPolicy) -> bool:
+    return broken.kind == _POLICY and broken.workloads is None
+
+
+def _scope(policy: _Scaling) -> WorkloadScope | None:
+    return policy.workloads if isinstance(policy, InvalidPolicy) else policy.spec.workloads
+
+
+def _specificity(policy: _Scaling) -> int:
+    scope = _scope(policy) or WorkloadScope()
     if scope.label_selector is not None:
         return 2
     return 1 if scope.namespace_selector is not None and scope.namespace_selector != Selector() else 0

@@ -86,6 +86,8 @@ def wanted_signals(
 
 def _why_not(workload: Workload, effective: Effective, engines: Mapping[str, Recommender]) -> Reason | None:
     """Return why the workload's engine is not to be asked, None where it is."""
+    if effective.problem:
+        return Reason(Code.POLICY_INVALID, effective.problem)
     if effective.mode is UpdateMode.OFF:
         return Reason(Code.MODE_OFF, "the policy's mode is Off")
     if not workload.scalable:
