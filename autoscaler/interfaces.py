@@ -64,7 +64,10 @@ class ClusterReader(Protocol):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one action: `done`, `held` (recorded only) or `failed` with the message."""
+    """
+    What became of one action: `done`, `valid` (the API server would take it),
+    `held` (recorded only, or not allowed now) or `failed`, the last two with a message.
+    """
 
     action: AnyAction
     result: str

@@ -51,7 +51,7 @@ def all_structs(roots: Sequence[type]) -> list[type]:
 
 
 def _struct_schema(kind: type) -> dict[str, Any]:
-    info, texts = msgspec.inspect.type_info(kind), _field_texts(kind)
+    info, texts = msgspec.inspect.type_info(kind), field_texts(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     properties: dict[str, Any] = {info.tag_field: {"const": info.tag}} if info.tag_field else {}
     for field in info.fields:
@@ -107,7 +107,7 @@ def _about(kind: type) -> str:
 
 
 def _section(kind: type, titles: Mapping[type, str]) -> str:
-    info, texts = msgspec.inspect.type_info(kind), _field_texts(kind)
+    info, texts = msgspec.inspect.type_info(kind), field_texts(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     lines = [f"## {titles.get(kind, kind.__name__)}", ""]
     if kind not in titles and _about(kind):
@@ -166,7 +166,7 @@ def _default(field: msgspec.inspect.Field) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _field_texts(kind: Any) -> dict[str, str]:
+def field_texts(kind: Any) -> dict[str, str]:
     """Return the texts under the fields of a Struct and its bases, by the fields' names in files."""
     texts: dict[str, str] = {}
     names = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}

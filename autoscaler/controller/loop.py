@@ -7,13 +7,21 @@ adapters and the clock differ.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from autoscaler.controller.actuate import MakeActuator, record_only
-from autoscaler.controller.observe import Learned, SignalsOf, Sources, observe, observe_objects
-from autoscaler.errors import TransientError
+from autoscaler.controller.observe import (
+    NO_ANSWER,
+    Learned,
+    Readings,
+    SignalsOf,
+    Sources,
+    observe_objects,
+    with_readings,
+)
 from autoscaler.interfaces import Clock, MetricsSource, Outcome
 from autoscaler.model.plan import Decision
 from autoscaler.model.policy import Policies
@@ -30,7 +38,11 @@ REFIT_SECONDS = 6 * 3600.0
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a cycle needs from outside; without `actuator` nothing is ever changed."""
+    """
+    Everything a cycle needs from outside; without `actuator` nothing is ever changed.
+
+    `decide_in_thread` keeps the event loop free while a decision is made.
+    """
 
     clock: Clock
     sources: Sources
@@ -39,24 +51,51 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     refit: Refit | None = None
     seed: Seed | None = None
     actuator: MakeActuator = record_only
+    decide_in_thread: bool = False
 
 
 class Cycle(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn of the loop: what was seen, decided and done, and what could not be read."""
+    """
+    One turn of the loop: what was seen, known before, decided and done, and what could not be read.
+
+    `seconds` is how long each phase took: `cluster` (with the node groups),
+    `metrics`, `decide`, `act`.
+    """
 
     snapshot: ClusterSnapshot
+    policies: Policies
+    before: DecisionState
     decision: Decision
     outcomes: Sequence[Outcome]
     problems: tuple[str, ...] = ()
+    seconds: tuple[tuple[str, float], ...] = ()
 
 
-async def run_cycle(ports: Ports, policies: Policies, state: DecisionState, *, learned: Learned) -> Cycle:
-    """Observe, decide and act once, at one `now`."""
-    at = ports.clock.now()
-    seen = await observe(ports.sources, policies, at=at, learned=learned, signals_of=ports.signals_of)
-    decision = ports.decide(seen.snapshot, policies, state)
+async def run_cycle(
+    ports: Ports, policies: Policies, state: DecisionState, *, learned: Learned, known: Readings | None = None
+) -> Cycle:
+    """Observe, decide and act once, at one `now`; *known* readings, if given, take the place of new ones."""
+    watch = _Stopwatch(ports.clock)
+    seen = await observe_objects(ports.sources, at=ports.clock.now(), learned=learned)
+    watch.lap("cluster")
+    seen = await with_readings(seen, ports.sources, policies, signals_of=ports.signals_of, known=known)
+    watch.lap("metrics")
+    if ports.decide_in_thread:
+        decision = await asyncio.to_thread(ports.decide, seen.snapshot, policies, state)
+    else:
+        decision = ports.decide(seen.snapshot, policies, state)
+    watch.lap("decide")
     outcomes = await ports.actuator(seen.snapshot).apply(decision.plan)
-    return Cycle(snapshot=seen.snapshot, decision=decision, outcomes=outcomes, problems=seen.problems)
+    watch.lap("act")
+    return Cycle(
+        snapshot=seen.snapshot,
+        policies=policies,
+        before=state,
+        decision=decision,
+        outcomes=outcomes,
+        problems=seen.problems,
+        seconds=tuple(watch.laps),
+    )
 
 
 async def learn(ports: Ports, policies: Policies, *, before: Learned) -> Learned:
@@ -72,24 +111,21 @@ async def learn(ports: Ports, policies: Policies, *, before: Learned) -> Learned
     try:
         seen = await observe_objects(ports.sources, at=at, learned=before)
         models, prices = await ports.refit(seen.snapshot, policies, metrics, at=at)
-    except (TransientError, TimeoutError):
+    except NO_ANSWER:
         return before
     return Learned(models=models, prices=prices)
 
 
 async def warm_up(ports: Ports, policies: Policies, state: DecisionState) -> DecisionState:
-    """
-    Return *state* with what the history teaches recommenders that remember nothing yet.
-
-    Raises:
-        TransientError: cluster or metrics do not answer; they may later.
-        TimeoutError: likewise.
-    """
+    """Return *state* with what the history teaches recommenders that remember nothing yet; else as it is."""
     if ports.seed is None:
         return state
     at = ports.clock.now()
-    seen = await observe_objects(ports.sources, at=at, learned=Learned())
-    return await ports.seed(seen.snapshot, policies, ports.sources.metrics, state, at=at)
+    try:
+        seen = await observe_objects(ports.sources, at=at, learned=Learned())
+        return await ports.seed(seen.snapshot, policies, ports.sources.metrics, state, at=at)
+    except NO_ANSWER:
+        return state
 
 
 class Loop:
@@ -98,7 +134,7 @@ class Loop:
 
     `turn` runs one cycle, learning first when `refit_seconds` have passed
     since it last did; the caller decides when to turn. The first time it warms
-    its state up, too; where that fails it goes on cold.
+    its state up, too; where that fails it goes on cold. `cycle` only runs one.
     """
 
     def __init__(
@@ -118,20 +154,40 @@ class Loop:
         self._warm = False
 
     async def turn(self) -> Cycle:
-        """Run one cycle and keep its state for the next."""
+        """Learn if it is time to, run one cycle and keep its state for the next."""
         now = self._ports.clock.now()
         if now - self._learned_at >= self._refit_seconds:
             if not self._warm:
-                self.state = await self._warmed_up()
+                await self.warm_up()
                 self._warm = True
-            self.learned = await learn(self._ports, self.policies, before=self.learned)
+            await self.learn()
             self._learned_at = now
-        cycle = await run_cycle(self._ports, self.policies, self.state, learned=self.learned)
+        return await self.cycle()
+
+    async def cycle(self, *, known: Readings | None = None) -> Cycle:
+        """Run one cycle, with *known* readings if given, and keep its state for the next."""
+        cycle = await run_cycle(self._ports, self.policies, self.state, learned=self.learned, known=known)
         self.state = cycle.decision.state
         return cycle
 
-    async def _warmed_up(self) -> DecisionState:
-        try:
-            return await warm_up(self._ports, self.policies, self.state)
-        except (TransientError, TimeoutError):
-            return self.state
+    async def learn(self) -> bool:
+        """Learn anew from the history; tell whether there was an answer."""
+        before = self.learned
+        self.learned = await learn(self._ports, self.policies, before=before)
+        return self.learned is not before
+
+    async def warm_up(self) -> None:
+        """Give recommenders that remember nothing yet what the history teaches."""
+        self.state = await warm_up(self._ports, self.policies, self.state)
+
+
+class _Stopwatch:
+    def __init__(self, clock: Clock) -> None:
+        self.laps: list[tuple[str, float]] = []
+        self._clock = clock
+        self._last = clock.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = self._clock.monotonic()
+        self.laps.append((name, now - self._last))
+        self._last = now

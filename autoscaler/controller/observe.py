@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from autoscaler.controller.open_windows import open_windows
-from autoscaler.errors import TransientError
+from autoscaler.errors import AccessError, TransientError
 from autoscaler.interfaces import CloudProvider, ClusterReader, MetricsSource
 from autoscaler.model.node import Node, NodeGroup
 from autoscaler.model.policy import Policies
-from autoscaler.model.readings import Signal
+from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
 
 SignalsOf = Callable[[ClusterSnapshot, Policies], Sequence[Signal]]
 """Says which signals the recommenders of a snapshot's workloads want to read."""
+
+Readings = tuple[tuple[Signal, Reading], ...]
+NO_ANSWER = (AccessError, TransientError, TimeoutError)
+"""What cloud and metrics raise when they cannot be read now: the turn goes on without."""
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,32 +63,66 @@ async def observe_objects(sources: Sources, *, at: float, learned: Learned) -> O
         try:
             async with asyncio.timeout(sources.timeout_seconds):
                 groups = await sources.provider.list_node_groups()
-        except (TransientError, TimeoutError) as error:
+        except NO_ANSWER as error:
             problems = (f"node groups: {str(error) or 'no answer in time'}",)
-    upcoming = upcoming_nodes(groups, snapshot.nodes, at=at)
-    nodes = tuple(sorted(snapshot.nodes + upcoming, key=_node_name)) if upcoming else snapshot.nodes
+    nodes = priced_nodes(snapshot.nodes, groups)
+    upcoming = upcoming_nodes(groups, nodes, at=at)
     snapshot = msgspec.structs.replace(
-        snapshot, node_groups=tuple(groups), nodes=nodes, models=learned.models, prices=learned.prices
+        snapshot,
+        node_groups=tuple(groups),
+        nodes=tuple(sorted(nodes + upcoming, key=_node_name)) if upcoming else nodes,
+        models=learned.models,
+        prices=learned.prices,
     )
     return Observation(snapshot=snapshot, problems=problems)
 
 
-async def observe(
-    sources: Sources, policies: Policies, *, at: float, learned: Learned, signals_of: SignalsOf
+async def with_readings(
+    seen: Observation, sources: Sources, policies: Policies, *, signals_of: SignalsOf, known: Readings | None = None
 ) -> Observation:
-    """Return everything that a decision may look at; whatever was not read is Missing there, or absent."""
-    seen = await observe_objects(sources, at=at, learned=learned)
+    """
+    Return *seen* with everything else that a decision may look at; whatever was not read is Missing there, or absent.
+
+    *known* readings, if given, take the place of new ones.
+    """
+    at = seen.snapshot.observed_at
     snapshot = msgspec.structs.replace(seen.snapshot, open_windows=open_windows(policies, at))
+    if known is not None:
+        return Observation(snapshot=msgspec.structs.replace(snapshot, readings=known), problems=seen.problems)
     signals = signals_of(snapshot, policies)
     try:
         async with asyncio.timeout(sources.timeout_seconds):
             readings = await sources.metrics.read(signals, at)
-    except (TransientError, TimeoutError) as error:
-        return Observation(
-            snapshot=snapshot, problems=(*seen.problems, f"metrics: {str(error) or 'no answer in time'}")
-        )
-    snapshot = msgspec.structs.replace(snapshot, readings=tuple(readings.items()))
-    return Observation(snapshot=snapshot, problems=seen.problems)
+    except NO_ANSWER as error:
+        problem = f"metrics: {str(error) or 'no answer in time'}"
+        return Observation(snapshot=snapshot, problems=(*seen.problems, problem))
+    return Observation(
+        snapshot=msgspec.structs.replace(snapshot, readings=tuple(readings.items())), problems=seen.problems
+    )
+
+
+def priced_nodes(nodes: tuple[Node, ...], groups: Iterable[NodeGroup]) -> tuple[Node, ...]:
+    """
+    Return *nodes* with what their groups know of them: price, and type, zone and capacity type where not known.
+
+    A node that has a price already is left as it is.
+    """
+    known = {group.name: group for group in groups if group.usd_per_hour}
+    if not known or all(node.usd_per_hour or node.group not in known for node in nodes):
+        return nodes
+    return tuple(
+        node if node.usd_per_hour or node.group not in known else _priced(node, known[node.group]) for node in nodes
+    )
+
+
+def _priced(node: Node, group: NodeGroup) -> Node:
+    return msgspec.structs.replace(
+        node,
+        usd_per_hour=group.usd_per_hour,
+        instance_type=node.instance_type or group.template.instance_type,
+        zone=node.zone or group.zone,
+        capacity_type=group.capacity_type,
+    )
 
 
 def upcoming_nodes(groups: Iterable[NodeGroup], nodes: Iterable[Node], *, at: float) -> tuple[Node, ...]:
