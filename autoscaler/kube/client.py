@@ -48,12 +48,29 @@ class ExpiredError(ConflictError):
     """The resourceVersion asked for is too old (410): list anew."""
 
 
+class _Cause(msgspec.Struct, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: tuple[_Cause, ...] | None = None
+
+
 class _Status(msgspec.Struct, frozen=True):
     """The API server's answer where it refuses (meta/v1 Status)."""
 
     message: str = ""
     reason: str = ""
     code: int = 0
+    details: _Details | None = None
+
+    @property
+    def text(self) -> str:
+        """What is wrong; an eviction's refusal names its PodDisruptionBudget only among the causes."""
+        causes = (self.details and self.details.causes) or ()
+        budgets = [cause.message for cause in causes if cause.reason == "DisruptionBudget"]
+        return " ".join([self.message or self.reason or "refused", *budgets])
 
 
 class ApiServer:
@@ -245,7 +262,7 @@ def error_of(code: int, body: bytes, *, call: str, retry_after: str = "") -> Aut
         status = msgspec.json.decode(body, type=_Status)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         status = _Status(message=body[:200].decode(errors="replace").strip())
-    text = f"{call}: {code} {status.message or status.reason or 'refused'}"
+    text = f"{call}: {code} {status.text}"
     if code in (401, 403):
         return AccessError(text)
     if code == 404:
