@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := build/installed
 CHECKED := $(wildcard $(addprefix tests/,unit property golden contract scenario meta))
 REAL := $(wildcard $(addprefix tests/,integration e2e))
+HASHED := --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
+IMAGE_LOCK := uv pip compile $(HASHED) -c requirements.lock
 LOCKED := --extra forecast --extra backtest --extra ui --extra dev
 .PHONY: demo check test bench fmt lint types imports unit docs lock clean
 
@@ -19,7 +21,7 @@ types: $(READY) ; $(BIN)/mypy autoscaler tests
 imports: $(READY) ; $(BIN)/lint-imports --no-logo
 unit: $(READY) ; $(BIN)/pytest -n 2 --doctest-modules autoscaler $(CHECKED)
 docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference . && $(BIN)/mkdocs build --strict --quiet
-lock: ; uv pip compile setup.cfg $(LOCKED) --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock" -o requirements.lock
+lock: ; uv pip compile setup.cfg $(LOCKED) $(HASHED) -o requirements.lock && $(IMAGE_LOCK) setup.cfg -o deploy/requirements-slim.lock && $(IMAGE_LOCK) setup.cfg --extra forecast --extra backtest --extra ui -o deploy/requirements-full.lock && echo 'setuptools>=80' | $(IMAGE_LOCK) - -o deploy/requirements-build.lock
 clean: ; rm -rf .venv build
 
 $(VENV)/locked: requirements.lock ; $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)' && $(PYTHON) -m venv --clear $(VENV) && $(BIN)/pip install -q --require-hashes -r $< && touch $@
