@@ -18,6 +18,7 @@ from autoscaler.model.units import format_duration, parse_duration, parse_quanti
 Count = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2_147_483_647)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Query = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 
 
 class Quantity:
@@ -172,7 +173,7 @@ class PrometheusMetric(Spec, frozen=True, kw_only=True):
     """A query that gives one number: all the work there is (with AverageValue: per pod)."""
 
     name: Name
-    query: Name
+    query: Query
     """PromQL that gives one number."""
     target: MetricTarget
     activation: Quantity | None = None

@@ -38,6 +38,7 @@ from autoscaler.model.spec import (
     ScalingRules,
 )
 from autoscaler.plugins import RECOMMENDERS, names, recommender
+from autoscaler.policy_files.promql import PROMQL_FORM, check_promql
 from autoscaler.policy_files.words import (
     Found,
     amounts,
@@ -165,9 +166,16 @@ def _check_target(target: MetricTarget, allowed: Sequence[str], path: str) -> Fo
 
 
 def _check_prometheus(metric: PrometheusMetric, path: str) -> Found:
+    yield from _check_query(metric.query, f"{path}.query")
     yield from at_least(metric.activation, 0, f"{path}.activation")
     if metric.absent is Absent.LAST_FOR and metric.last_for is None:
         yield f"{path}.lastFor", NOTHING, "a duration; it is required, absent being LastFor"
+
+
+def _check_query(query: str, path: str) -> Found:
+    problem = check_promql(query)
+    if problem is not None:
+        yield path, query, f"{PROMQL_FORM} ({problem})"
 
 
 def _check_formula(goals: Goals, path: str) -> Found:
@@ -190,6 +198,8 @@ def _metric_name(metric: MetricSpec) -> str:
 
 
 def _check_slo(slo: Slo, path: str) -> Found:
+    if slo.latency is not None and slo.latency.query:
+        yield from _check_query(slo.latency.query, f"{path}.latency.query")
     if slo.latency is not None and slo.latency.target.seconds <= 0:
         yield f"{path}.latency.target", slo.latency.target, "a duration above 0"
     yield from within(slo.violations, 0, 1, f"{path}.violations")
