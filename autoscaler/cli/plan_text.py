@@ -12,7 +12,9 @@ from autoscaler.model.plan import (
     CordonNode,
     Decision,
     DeleteInstances,
+    GiveBack,
     Note,
+    SetAside,
     SetGroupSize,
     SetReplicas,
     SetRequests,
@@ -75,7 +77,7 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
 def view_of(snapshot: ClusterSnapshot, decision: Decision) -> PlanView:
     """Return the diff of a decision, the largest changes in money first, then what is held."""
     workloads = {workload.key: workload for workload in snapshot.workloads}
-    sized = list(_workload_changes(decision, workloads))
+    sized = [*_rival_changes(decision), *_workload_changes(decision, workloads)]
     bought, given_back = _node_changes(snapshot, decision)
     found = sorted([*sized, *bought, *given_back], key=lambda change: (-abs(change.usd_per_day), change.subject))
     held = [_held(note, workloads) for note in decision.held if any(r.code in _HOLDING for r in note.reasons)]
@@ -130,6 +132,14 @@ def _workload_changes(decision: Decision, workloads: dict[str, Workload]) -> Ite
             before, after = _shown(workload, ()), _shown(workload, sizes.containers)
             what = f"{workload.replicas} × {before} → {replicas} × {after}"
         yield _change("~", _subject(workload), what, money, reasons)
+
+
+def _rival_changes(decision: Decision) -> Iterator[Change]:
+    for action in decision.plan.actions:
+        if isinstance(action, SetAside | GiveBack):
+            namespace, kind, name = action.rival.split("/", 2)
+            what = "set aside" if isinstance(action, SetAside) else "acts again"
+            yield _change("~", f"{kind} {namespace}/{name}", what, 0.0, action.reasons)
 
 
 def _node_changes(snapshot: ClusterSnapshot, decision: Decision) -> tuple[list[Change], list[Change]]:

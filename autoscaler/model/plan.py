@@ -126,7 +126,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Note(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """
     Why something was *not* done. `target` is `kind/key`: `pod/ns/name`,
-    `node/name`, `group/name`, `workload/ns/Kind/name`, `policy/name`.
+    `node/name`, `group/name`, `workload/ns/Kind/name`, `mpa/ns/name`, `policy/name`.
     """
 
     target: str

@@ -37,6 +37,7 @@ from autoscaler.planning.index import SnapshotIndex, in_order
 from autoscaler.planning.node_layer import NodePlan, plan_nodes
 from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
+from autoscaler.planning.rivals import RivalPlan, left_alone, plan_rivals
 from autoscaler.planning.workload_actions import WorkloadActions, workload_actions
 from autoscaler.recommend.engines import BUILT_IN
 
@@ -70,29 +71,32 @@ def decide(
     governed = effective_policies(snapshot, policies)
     _, rules = cluster_rules(policies)
     advised = recommend_all(index, governed, state, engines)
-    parts = _workload_parts(index, governed, advised.recommendations)
+    missing = frozenset(advice.workload for advice in advised.recommendations if advice.held)
+    ready = {advice.workload for advice in advised.recommendations} - missing
+    rivals = plan_rivals(index, governed, policies, ready=ready)
+    parts = _workload_parts(index, governed, advised.recommendations, rivals)
     room = disruption_room(rules, snapshot, state)
     nodes = plan_nodes(index, rules, state, parts=parts, advice=advised.recommendations, room=room)
-    missing = frozenset(advice.workload for advice in advised.recommendations if advice.held)
-    wanted = _ordered([action for part in parts.values() for action in part.actions], nodes)
+    wanted = [*rivals.actions, *_ordered([action for part in parts.values() for action in part.actions], nodes)]
     limits = GuardLimits(usd_per_hour=money_per_hour(rules), evictions=room.pods)
     checked = guard(wanted, index, governed, held=missing, limits=limits)
-    plan = _plan(index, checked.actions, parts, nodes)
+    told = (*rivals.advised, *(action for part in parts.values() for action in part.advised), *nodes.advised)
+    plan = _plan(index, checked.actions, told, bound_gap=nodes.bound_gap)
     return Decision(
         plan=plan,
         recommendations=advised.recommendations,
         state=_next_state(snapshot, state, advised, nodes=nodes, actions=checked.actions),
-        held=_held(advised, parts),
-        notes=_notes(parts, nodes, checked.notes),
+        held=_held(advised, parts, rivals),
+        notes=(*rivals.notes, *_notes(parts, nodes, checked.notes)),
     )
 
 
 def _workload_parts(
-    index: SnapshotIndex, governed: Mapping[str, Effective], advice: Sequence[Recommendation]
+    index: SnapshotIndex, governed: Mapping[str, Effective], advice: Sequence[Recommendation], rivals: RivalPlan
 ) -> dict[str, WorkloadActions]:
     snapshot = index.snapshot
     prices = prices_or_estimate(snapshot.prices, snapshot.node_groups)
-    return {
+    parts = {
         one.workload: workload_actions(
             index.workloads[one.workload],
             governed[one.workload],
@@ -103,6 +107,10 @@ def _workload_parts(
         )
         for one in advice
     }
+    for key in rivals.held:
+        if key in parts:
+            parts[key] = left_alone(parts[key], index.workloads[key])
+    return parts
 
 
 def _ordered(actions: Sequence[AnyAction], nodes: NodePlan) -> list[AnyAction]:
@@ -121,20 +129,19 @@ def _ordered(actions: Sequence[AnyAction], nodes: NodePlan) -> list[AnyAction]:
 
 
 def _plan(
-    index: SnapshotIndex, actions: tuple[AnyAction, ...], parts: Mapping[str, WorkloadActions], nodes: NodePlan
+    index: SnapshotIndex, actions: tuple[AnyAction, ...], advised: tuple[AnyAction, ...], *, bound_gap: float | None
 ) -> Plan:
     now = sum((node.usd_per_hour for node in index.snapshot.nodes), 0.0)
     price = {node.name: node.usd_per_hour for node in index.snapshot.nodes}
     change = sum(action.usd_per_hour for action in actions if isinstance(action, SetGroupSize))
     going = {name for action in actions for name in _leaving(action)}
     change -= sum(price.get(name, 0.0) for name in going)
-    advised = tuple(action for part in parts.values() for action in part.advised) + nodes.advised
     return Plan(
         actions=actions,
         advised=advised,
         usd_per_hour_now=now,
         usd_per_hour_after=max(0.0, now + change),
-        bound_gap=nodes.bound_gap,
+        bound_gap=bound_gap,
     )
 
 
@@ -164,13 +171,14 @@ def _next_state(
     )
 
 
-def _held(advised: Recommended, parts: Mapping[str, WorkloadActions]) -> tuple[Note, ...]:
+def _held(advised: Recommended, parts: Mapping[str, WorkloadActions], rivals: RivalPlan) -> tuple[Note, ...]:
     missing = tuple(
         Note(target=f"workload/{advice.workload}", reasons=advice.reasons)
         for advice in advised.recommendations
-        if advice.held and not parts[advice.workload].actions
+        if advice.held and not parts[advice.workload].actions and advice.workload not in rivals.held
     )
-    return advised.held + missing
+    contested = (Note(target=f"workload/{key}", reasons=reasons) for key, reasons in rivals.held.items())
+    return (*advised.held, *missing, *contested)
 
 
 def _notes(parts: Mapping[str, WorkloadActions], nodes: NodePlan, guarded: tuple[Note, ...]) -> tuple[Note, ...]:

@@ -4,7 +4,7 @@ nothing of the planners. It may drop or shrink actions, never add or enlarge one
 
 What it checks (design, section 8): bounds, change per cycle, missing data,
 PodDisruptionBudgets, the disruption budget shared by pods and nodes, group
-sizes, nodes not ready, ResourceQuotas, the money budget.
+sizes, nodes not ready, ResourceQuotas, the money budget, other autoscalers.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import Resources, format_amount
 from autoscaler.model.workload import DisruptionBudget, Quota, Workload
 from autoscaler.planning.effective import Effective
+from autoscaler.planning.guard_rivals import RivalChecks
 from autoscaler.planning.index import SnapshotIndex
 from autoscaler.scheduling.requests import containers_limits, effective_requests
 from autoscaler.scheduling.requirements import label_map, selector_matches
@@ -128,6 +129,7 @@ class _Checks:
         self._quota_used: dict[tuple[str, str, str], int] = {}
         self._pods: dict[str, dict[str, Pod]] = {}
         self._used: frozenset[str] | None = None
+        self._rivals = RivalChecks(index, governed)
         self._by_kind: dict[type, Callable[..., Verdict]] = {
             SetReplicas: self._replicas,
             SetRequests: self._requests,
@@ -139,6 +141,9 @@ class _Checks:
         }
 
     def check(self, action: AnyAction) -> Verdict:
+        contested = self._rivals.why_not(action)
+        if contested is not None:
+            return Verdict(action=None, reason=contested)
         rule = self._by_kind.get(type(action))
         return rule(action) if rule is not None else Verdict(action=action)
 

@@ -14,7 +14,7 @@ from autoscaler.model.pod import Pod, PodShape
 from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.model.snapshot import ClusterSnapshot, WorkloadModel
-from autoscaler.model.workload import Workload
+from autoscaler.model.workload import Rival, Workload
 
 _POD_KEY = attrgetter("shape.namespace", "name")
 _KEYS: Mapping[str, Callable[[Any], Any]] = {
@@ -22,6 +22,7 @@ _KEYS: Mapping[str, Callable[[Any], Any]] = {
     "node_groups": attrgetter("name"),
     "workloads": attrgetter("key"),
     "disruption_budgets": attrgetter("key"),
+    "rivals": attrgetter("key"),
 }
 
 
@@ -53,8 +54,16 @@ def _wants_node(shape: PodShape) -> bool:
     return not shape.gated and shape.owner_kind != "DaemonSet"
 
 
+def _independent(rivals: Sequence[Rival]) -> Sequence[Rival]:
+    there = {(rival.namespace, f"{rival.kind}/{rival.name}") for rival in rivals}
+    return [rival for rival in rivals if not rival.owner or (rival.namespace, rival.owner) not in there]
+
+
 class SnapshotIndex:
-    """Read-only look-ups of one snapshot. `waiting` are the pods without a node that want one."""
+    """
+    Read-only look-ups of one snapshot. `waiting` are the pods without a node that want one;
+    `rivals` those that no other rival controls: a ScaledObject's HPA does what the ScaledObject says.
+    """
 
     def __init__(self, snapshot: ClusterSnapshot) -> None:
         self.snapshot = snapshot
@@ -62,6 +71,7 @@ class SnapshotIndex:
         self.models: Mapping[str, WorkloadModel] = {model.workload: model for model in snapshot.models}
         self.groups: Mapping[str, NodeGroup] = {group.name: group for group in snapshot.node_groups}
         self.workloads: Mapping[str, Workload] = {workload.key: workload for workload in snapshot.workloads}
+        self.rivals = _independent(snapshot.rivals)
         self._pods: dict[str, list[Pod]] = {}
         self._active: dict[str, int] = {}
         self.waiting: list[Pod] = []

@@ -14,7 +14,7 @@ from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.units import GIB, MIB
-from autoscaler.model.workload import Workload
+from autoscaler.model.workload import Rival, Workload
 from autoscaler.simulator.spec import InstancePool, Service, WorldSpec
 
 NOW = 1_700_006_400.0
@@ -95,6 +95,16 @@ def make_workload(name: str = "web", *, replicas: int = 2, template: PodShape | 
     return Workload(name=name, replicas=replicas, template=template or make_shape(name), **{**defaults, **fields})
 
 
+def make_rival(name: str = "web", *, kind: str = "HorizontalPodAutoscaler", **fields: Any) -> Rival:
+    """Return another autoscaler's object on the Deployment of its name: it sets replicas, a VPA requests."""
+    defaults: dict[str, Any] = {
+        "namespace": "default",
+        "workload": f"default/Deployment/{name}",
+        "acts_on": ("requests",) if kind == "VerticalPodAutoscaler" else ("replicas",),
+    }
+    return Rival(name=name, kind=kind, **{**defaults, **fields})
+
+
 def make_snapshot(
     *, at: float = NOW, readings: Mapping[Signal, Reading] | None = None, **fields: Any
 ) -> ClusterSnapshot:
@@ -105,6 +115,7 @@ def make_snapshot(
         "node_groups": lambda group: group.name,
         "workloads": lambda workload: workload.key,
         "disruption_budgets": lambda budget: budget.key,
+        "rivals": lambda rival: rival.key,
     }
     ordered: dict[str, Any] = {
         name: tuple(sorted(value, key=by[name])) if name in by else value for name, value in fields.items()
