@@ -86,7 +86,7 @@ def test_console_blocks_print_what_they_show(
 
 @pytest.mark.parametrize("path", sorted((DOCS / "changelog.d").glob("*")), ids=lambda path: path.name)
 def test_a_changelog_fragment_is_one_sentence(path: Path) -> None:
-    assert re.fullmatch(rf"\d+(\.\d+)?\.({'|'.join(KINDS)})\.md", path.name)
+    assert re.fullmatch(rf"\d+(\.[a-z0-9-]+)?\.({'|'.join(KINDS)})\.md", path.name)
     text = path.read_text(encoding="utf-8")
     assert text.endswith(".\n")
     assert len(text.strip().splitlines()) == 1
