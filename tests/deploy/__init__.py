@@ -1,0 +1,1 @@
+"""What is shipped to clusters: how it is rendered, for the tests and for `make deploy`."""
