@@ -1,0 +1,1 @@
+"""A development cluster of real components on loopback: see docs/how-to/development-cluster.md."""
