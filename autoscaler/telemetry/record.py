@@ -180,14 +180,20 @@ def _restored(file: RecordFile, where: str, engines: Mapping[str, Recommender]) 
         for workload in file.snapshot.workloads
     )
     file.snapshot = msgspec.structs.replace(file.snapshot, pods=tuple(pods), workloads=workloads)
-    file.state = _with_memories(file.state, where, engines)
+    file.state = with_memories(file.state, where, engines)
     if file.decision is not None:
-        state = _with_memories(file.decision.state, where, engines)
+        state = with_memories(file.decision.state, where, engines)
         file.decision = msgspec.structs.replace(file.decision, state=state)
     return file
 
 
-def _with_memories(state: DecisionState, where: str, engines: Mapping[str, Recommender]) -> DecisionState:
+def with_memories(state: DecisionState, where: str, engines: Mapping[str, Recommender]) -> DecisionState:
+    """
+    Return a decoded *state* whose memories are of their engines' types; *where* it came from is for errors.
+
+    Raises:
+        InputError: a memory is not of its engine's type.
+    """
     workloads = tuple(_with_memory(entry, where, engines) for entry in state.workloads)
     return msgspec.structs.replace(state, workloads=workloads)
 
