@@ -111,6 +111,41 @@ def find_problems(text: str, where: str) -> list[PolicyError]:
     return _Reader().read(documents)[1]
 
 
+class Parsed(NamedTuple):
+    """
+    One document: `identity` is kind, namespace ("" for the cluster) and name, `title` how messages call it.
+
+    `policy` is None where `problems` say what is wrong with its spec.
+    """
+
+    identity: tuple[str, str, str]
+    title: str
+    policy: AnyPolicy | None
+    problems: tuple[PolicyError, ...] = ()
+
+
+def parse_document(document: Document) -> Parsed:
+    """
+    Read one document by itself; whether two of them go together is not looked at.
+
+    Raises:
+        PolicyError: it cannot be told what it is, or a value has the wrong type.
+    """
+    where, value = document.where, document.value
+    kind, gke = _kind_of(value, where)
+    namespace, name = _named(value, where, namespaced=KINDS[kind].namespaced)
+    identity = (kind, namespace, name)
+    title = f"{where}: {kind} {namespace}/{name}" if namespace else f"{where}: {kind} {name}"
+    spec = convert(value.get("spec", NOTHING), KINDS[kind].spec, title, path="spec", error=PolicyError)
+    problems = tuple(PolicyError(title, *mismatch) for mismatch in KINDS[kind].check(spec))
+    if problems:
+        return Parsed(identity, title, None, problems)
+    if gke and spec.policy.engine is None:
+        spec = msgspec.structs.replace(spec, policy=msgspec.structs.replace(spec.policy, engine="mpa"))
+    place = {"namespace": namespace} if namespace else {}
+    return Parsed(identity, title, KINDS[kind].make(name=name, spec=spec, where=where, **place))
+
+
 def _first_error_or(documents: Sequence[Document]) -> Policies:
     policies, errors = _Reader().read(documents)
     if errors:
@@ -135,29 +170,21 @@ class _Reader:
         return self._policies(), self._errors
 
     def _read(self, document: Document) -> None:
-        where, value = document.where, document.value
-        kind, gke = _kind_of(value, where)
-        namespace, name = _named(value, where, namespaced=KINDS[kind].namespaced)
-        full = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-        title = f"{where}: {full}"
-        spec = convert(value.get("spec", NOTHING), KINDS[kind].spec, title, path="spec", error=PolicyError)
-        problems = [PolicyError(title, *mismatch) for mismatch in KINDS[kind].check(spec)]
-        self._errors += problems
-        identity = (kind, namespace, name)
-        if identity in self._found:
-            raise PolicyError(where, "metadata.name", name, f"each {kind} once; {self._found[identity].where} has it")
-        if problems:
+        parsed = parse_document(document)
+        self._errors += parsed.problems
+        kind, _, name = parsed.identity
+        if parsed.identity in self._found:
+            allowed = f"each {kind} once; {self._found[parsed.identity].where} has it"
+            raise PolicyError(document.where, "metadata.name", name, allowed)
+        if parsed.policy is None:
             return
-        if kind == "MultidimPodAutoscaler":
-            self._claim(spec, namespace, title)
-            if gke and spec.policy.engine is None:
-                spec = msgspec.structs.replace(spec, policy=msgspec.structs.replace(spec.policy, engine="mpa"))
-        place = {"namespace": namespace} if namespace else {}
-        self._found[identity] = KINDS[kind].make(name=name, spec=spec, where=where, **place)
+        if isinstance(parsed.policy, MultidimPodAutoscaler):
+            self._claim(parsed.policy, parsed.title)
+        self._found[parsed.identity] = parsed.policy
 
-    def _claim(self, spec: MpaSpec, namespace: str, title: str) -> None:
-        target = spec.scale_target_ref
-        key = (namespace, target.kind, target.name)
+    def _claim(self, mpa: MultidimPodAutoscaler, title: str) -> None:
+        target = mpa.spec.scale_target_ref
+        key = (mpa.namespace, target.kind, target.name)
         if key in self._targets:
             shown = f"{target.kind} {target.name}"
             allowed = f"a workload that no other document targets; {self._targets[key]} does"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -63,6 +64,9 @@ _TARGETS = {
     MetricType.EXTERNAL: ("Value", "AverageValue"),
     MetricType.PROMETHEUS: ("Value", "AverageValue"),
 }
+_SOURCES = tuple(
+    (field.name, field.encode_name) for field in msgspec.structs.fields(MetricSpec) if field.name != "type"
+)
 _SEES_NO_PODS = (MetricType.OBJECT, MetricType.EXTERNAL, MetricType.PROMETHEUS)
 _SPLITTING = ("mpa", "hpa+vpa")
 """Engines that size a resource while the horizontal side scales on its utilisation, without regard to one another."""
@@ -114,11 +118,7 @@ def check_rules(rules: ActionRules, path: str) -> Found:
 
 
 def _check_metric(metric: MetricSpec, path: str) -> Found:
-    set_fields = [
-        field.encode_name
-        for field in msgspec.structs.fields(MetricSpec)
-        if field.name != "type" and getattr(metric, field.name) is not None
-    ]
+    set_fields = [shown for name, shown in _SOURCES if getattr(metric, name) is not None]
     wanted = metric.type.value[0].lower() + metric.type.value[1:]
     if wanted not in set_fields:
         yield f"{path}.{wanted}", NOTHING, f"the metric itself; it is required, the type being {metric.type.value}"
@@ -233,7 +233,7 @@ def _check_engine(engine: str, params: Mapping[str, Any], path: str) -> Found:
 
 
 def _check_params(engine: str, params: Mapping[str, Any], path: str) -> Found:
-    kind = msgspec.inspect.type_info(recommender(engine).Params)
+    kind = _type_info(recommender(engine).Params)
     known = {field.encode_name for field in getattr(kind, "fields", ())}
     for name in params:
         if name not in known:
@@ -242,6 +242,12 @@ def _check_params(engine: str, params: Mapping[str, Any], path: str) -> Found:
     mismatch = find_mismatch(dict(params), kind, path)
     if mismatch:
         yield mismatch
+
+
+@lru_cache(maxsize=64)
+def _type_info(kind: type[msgspec.Struct]) -> msgspec.inspect.Type:
+    """Return what msgspec knows of a type; finding out takes a millisecond."""
+    return msgspec.inspect.type_info(kind)
 
 
 def _check_behavior(behavior: Behavior, path: str) -> Found:
