@@ -111,9 +111,11 @@ def build_key(program: Program, modules: Path = MODULES) -> str:
     return f"{program.folder}-{digest.hexdigest()[:16]}"
 
 
-def find_programs(*, say: Say = print, environment: Mapping[str, str] = os.environ) -> dict[str, Path]:
+def find_programs(
+    *, say: Say = print, environment: Mapping[str, str] = os.environ, programs: tuple[Program, ...] = PROGRAMS
+) -> dict[str, Path]:
     """
-    Return where each program is, by name, after building what is missing.
+    Return where each of *programs* is, by name, after building what is missing.
 
     A first build takes some 20 CPU minutes and 4 GB of Go's own caches;
     whoever comes meanwhile waits for it.
@@ -123,7 +125,7 @@ def find_programs(*, say: Say = print, environment: Mapping[str, str] = os.envir
     """
     given = Path(environment["KUBEBUILDER_ASSETS"]) if environment.get("KUBEBUILDER_ASSETS") else None
     found: dict[str, Path] = {}
-    for program in PROGRAMS:
+    for program in programs:
         ready = {name: given / name for name in program.names if given is not None and (given / name).is_file()}
         if len(ready) < len(program.names):
             folder = _built(program, cache_folder(environment), say=say, environment=environment)
