@@ -82,6 +82,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """file with the password for basic authentication"""
     prometheus_ca_file: str = ""
     """certificates to trust, PEM; the system's if not given"""
+    prometheus_cert_file: str = ""
+    """own certificate to log in with, PEM"""
+    prometheus_key_file: str = ""
+    """its private key, PEM"""
+    prometheus_insecure: bool = False
+    """do not check the server's certificate"""
+    prometheus_matcher: tuple[str, ...] = ()
+    """label matcher of this cluster's series, such as `cluster="shop"`, if others are in there, too; again for more"""
+    prometheus_query: tuple[str, ...] = ()
+    """`QUESTION=PROMQL` asks that instead of our own query; again for more"""
+    prometheus_resolution: Duration = Duration("30s")
+    """how often containers are measured: the scrape interval of cAdvisor's metrics"""
+    prometheus_window: Duration = Duration("2m")
+    """how far back a rate may reach: at least two resolutions, better four"""
     prometheus_timeout: Duration = Duration("10s")
     """how long one query may take"""
     leader_elect: bool = True
@@ -140,7 +154,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
     """
     Return settings from the flags that were given, else environment variables, else defaults.
 
-    Lists are given in the environment with line breaks or commas between items.
+    A list is given in the environment with one item a line.
 
     Raises:
         InputError: a value is not allowed; names the flag, or the variable, and what is.
@@ -163,7 +177,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
 
 
 def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.replace("\n", ",").split(",") if item.strip()]
+    return [item.strip() for item in text.splitlines() if item.strip()]
 
 
 def _converted(where: str, value: Any, kind: Any) -> Any:
@@ -177,8 +191,6 @@ def _check(settings: Settings) -> None:
     """Raise InputError for what is only wrong together."""
     if not 1.0 <= settings.period.seconds <= 600.0:
         raise InputError("--period", "", settings.period, "1s to 10m")
-    if settings.prometheus_timeout.seconds <= 0.0:
-        raise InputError("--prometheus-timeout", "", settings.prometheus_timeout, "more than 0s")
     if settings.webhook_port and not (settings.webhook_cert_file and settings.webhook_key_file):
         raise InputError(
             "--webhook-port", "", settings.webhook_port, "0, or --webhook-cert-file and --webhook-key-file with it"
@@ -188,6 +200,8 @@ def _check(settings: Settings) -> None:
     form, _, rest = settings.checkpoint.partition(":")
     if form not in ("none", "file", "configmap") or (form == "file") > bool(rest) or (form == "none" and rest):
         raise InputError("--checkpoint", "", settings.checkpoint, "none, file:PATH, configmap or configmap:NAME")
-    for header in settings.prometheus_header:
-        if not header.partition(":")[0].strip() or ":" not in header:
-            raise InputError("--prometheus-header", "", header, "`Name: value`")
+    for name, sign, form_of_item in (("header", ":", "`Name: value`"), ("query", "=", "`QUESTION=PROMQL`")):
+        for item in getattr(settings, f"prometheus_{name}"):
+            before, found, after = item.partition(sign)
+            if not (before.strip() and found and after.strip()):
+                raise InputError(f"--prometheus-{name}", "", item, form_of_item)

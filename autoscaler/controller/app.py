@@ -58,7 +58,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     policies: Callable[[], Policies]
     gate: Gate
     period: float = 15.0
-    engines: Mapping[str, Recommender] = BUILT_IN
+    engines: Mapping[str, Recommender] = msgspec.field(default_factory=lambda: BUILT_IN)
     checkpoint: Checkpoint | None = None
     identity: str = "podnode-autoscaler"
     publish: Publish | None = None
