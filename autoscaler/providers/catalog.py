@@ -7,10 +7,8 @@ For dry decisions on files; a live provider always knows better.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.resources import files
 
 import msgspec
 
@@ -18,10 +16,9 @@ from autoscaler.model.node import SPOT, Node, NodeGroup, NodeTemplate
 from autoscaler.model.pod import Pod
 from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.model.snapshot import ClusterSnapshot
+from autoscaler.providers.machines import machines
 from autoscaler.scheduling.requests import node_demand
 
-_TABLES = {"aws_instance_types.csv": 0.35, "gcp_machine_types.csv": 0.35}
-"""Table and the share of the list price that spot costs where the table has no spot price."""
 _OWN_LABELS = ("kubernetes.io/hostname",)
 _MAX_SIZE = 1000
 
@@ -29,14 +26,11 @@ _MAX_SIZE = 1000
 @lru_cache(maxsize=1)
 def list_prices() -> Mapping[tuple[str, bool], float]:
     """Return USD an hour by (instance type, is spot)."""
-    prices: dict[tuple[str, bool], float] = {}
-    for name, share in _TABLES.items():
-        text = files("autoscaler.providers").joinpath("tables", name).read_text(encoding="utf-8")
-        for row in csv.DictReader(text.splitlines()):
-            price = float(row["usd_per_hour"])
-            prices[row["name"], False] = price
-            prices[row["name"], True] = float(row.get("usd_per_hour_spot") or price * share)
-    return prices
+    return {
+        (machine.name, spot): price
+        for machine in machines().values()
+        for spot, price in ((False, machine.usd_per_hour), (True, machine.usd_per_hour_spot))
+    }
 
 
 def with_groups(snapshot: ClusterSnapshot) -> ClusterSnapshot:
