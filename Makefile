@@ -8,7 +8,7 @@ REAL := $(wildcard $(addprefix tests/,integration e2e))
 HASHED := --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 IMAGE_LOCK := uv pip compile $(HASHED) -c requirements.lock
 LOCKED := --extra forecast --extra backtest --extra ui --extra dev
-.PHONY: demo check test bench fmt lint types imports unit docs lock clean
+.PHONY: demo check test bench fmt lint types imports unit docs render lock clean
 
 demo: $(READY) ; $(BIN)/python -m autoscaler backtest demo --output build/demo.html
 check: lint types imports docs unit
@@ -21,6 +21,7 @@ types: $(READY) ; $(BIN)/mypy autoscaler tests
 imports: $(READY) ; $(BIN)/lint-imports --no-logo
 unit: $(READY) ; $(BIN)/pytest -n 2 --doctest-modules autoscaler $(CHECKED)
 docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference . && $(BIN)/mkdocs build --strict --quiet
+render: $(READY) ; $(BIN)/python -m tests.deploy.render
 lock: ; uv pip compile setup.cfg $(LOCKED) $(HASHED) -o requirements.lock && $(IMAGE_LOCK) setup.cfg -o deploy/requirements-slim.lock && $(IMAGE_LOCK) setup.cfg --extra forecast --extra backtest --extra ui -o deploy/requirements-full.lock && echo 'setuptools>=80' | $(IMAGE_LOCK) - -o deploy/requirements-build.lock
 clean: ; rm -rf .venv build
 

@@ -1,1 +1,1 @@
-"""What is shipped to clusters: how it is rendered, for the tests and for `make deploy`."""
+"""What is shipped to clusters: how it is rendered, for the tests and for `make render`."""

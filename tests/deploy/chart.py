@@ -37,19 +37,19 @@ def helm() -> Path:
     return find_programs(programs=(HELM,))["helm"]
 
 
-def render(values: Mapping[str, Any]) -> str:
+def render(values: Mapping[str, Any], *, namespace: str = NAMESPACE) -> str:
     """
-    Return the chart's manifests with *values*, in the order Helm installs them.
+    Return the chart's manifests with *values* for *namespace*, in the order Helm installs them.
 
     Raises:
         ChartError: the values are refused by the schema or by a template.
     """
-    return _run("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-", values=values)
+    return _run("template", RELEASE, str(CHART), "--namespace", namespace, "--values", "-", values=values)
 
 
-def documents(values: Mapping[str, Any]) -> list[Document]:
+def documents(values: Mapping[str, Any], *, namespace: str = NAMESPACE) -> list[Document]:
     """Return the manifests of `render` as values."""
-    return [each for each in yaml.safe_load_all(render(values)) if each]
+    return [each for each in yaml.safe_load_all(render(values, namespace=namespace)) if each]
 
 
 def lint(values: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 from tests.deploy.chart import CHART, render
 
 DEPLOY = CHART.parents[1]
-_HEADER = "# Rendered from the Helm chart by `make deploy`: change that, not this.\n"
+_HEADER = "# Rendered from the Helm chart by `make render`: change that, not this.\n"
 _ACT = ("-act", "-checkpoint")
 """How names of what only `apply` has end."""
 
