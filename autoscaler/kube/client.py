@@ -48,6 +48,15 @@ class ExpiredError(ConflictError):
     """The resourceVersion asked for is too old (410): list anew."""
 
 
+class RefusedError(InputError):
+    """The server takes the call but not the value: 400, 422, and 403 by an admission plug-in (a quota, say)."""
+
+    def __init__(self, call: str, message: str) -> None:
+        super().__init__(call, "", message, "what the API server accepts")
+        # What the server says names field and value, and is often long: all of it counts.
+        self.args = (f"{call}: {message}",)
+
+
 class _Cause(msgspec.Struct, frozen=True):
     reason: str = ""
     message: str = ""
@@ -263,7 +272,7 @@ def error_of(code: int, body: bytes, *, call: str, retry_after: str = "") -> Aut
     except (msgspec.MsgspecError, UnicodeDecodeError):
         status = _Status(message=body[:200].decode(errors="replace").strip())
     text = f"{call}: {code} {status.text}"
-    if code in (401, 403):
+    if code == 401 or (code == 403 and not _by_admission(status)):
         return AccessError(text)
     if code == 404:
         return NotFoundError(text)
@@ -273,7 +282,12 @@ def error_of(code: int, body: bytes, *, call: str, retry_after: str = "") -> Aut
         return AlreadyExistsError(text) if status.reason == "AlreadyExists" else ConflictError(text)
     if code == 429 or code >= 500:
         return TransientError(text, retry_after_seconds=_seconds(retry_after))
-    return InputError(call, "", status.message or code, "what the API server accepts")
+    return RefusedError(call, f"{code} {status.text}")
+
+
+def _by_admission(status: _Status) -> bool:
+    """Tell whether a 403 is about the value: where the right is missing, the server names the user."""
+    return status.reason == "Forbidden" and 'User "' not in status.message
 
 
 def _seconds(retry_after: str) -> float:
