@@ -7,7 +7,7 @@ Columns are by service (one entry each) or by pod on a node, as named.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from autoscaler.model.arrays import Floats, Rows
 from autoscaler.model.pod import Termination
 from autoscaler.simulator.demand import Served, serve
 from autoscaler.simulator.spec import WorldSpec
-from autoscaler.simulator.tables import READY
+from autoscaler.simulator.tables import READY, NodeTable, PodTable
 
 if TYPE_CHECKING:
     from autoscaler.simulator.world import World
@@ -107,8 +107,28 @@ def behaviour_of(spec: WorldSpec) -> Behaviour:
     )
 
 
+class Loaded(Protocol):
+    """Pods under load: those of the simulated cluster, or real ones whose work is emulated."""
+
+    spec: WorldSpec
+    pods: PodTable
+    nodes: NodeTable
+    behaviour: Behaviour
+    random: np.random.Generator
+    index: int
+    now: float
+
+
 def serve_step(world: World) -> ServiceStep:
     """Serve the load of the world's present step and put what was used into its pods."""
+    rows, served = serve_pods(world)
+    step = _summarise(world, rows, world.behaviour.load[:, world.index].astype(np.float64), served)
+    step.oom_kills = _kill_oom(world, rows)
+    return step
+
+
+def serve_pods(world: Loaded) -> tuple[Rows, Served]:
+    """Serve the load of the present step on pods that have a node; return their rows and how each was served."""
     pods, traits = world.pods, world.behaviour
     rows = pods.live()
     rows = rows[pods.node[rows] >= 0]
@@ -130,12 +150,10 @@ def serve_step(world: World) -> ServiceStep:
     )
     pods.used_cores[rows] = served.used
     _use_memory(world, rows, ready | burning, ready)
-    step = _summarise(world, rows, load, served)
-    step.oom_kills = _kill_oom(world, rows)
-    return step
+    return rows, served
 
 
-def _spread_load(world: World, load: Floats, service: Rows, ready: npt.NDArray[np.bool_]) -> Floats:
+def _spread_load(world: Loaded, load: Floats, service: Rows, ready: npt.NDArray[np.bool_]) -> Floats:
     """Split each service's load over its ready pods, evenly but for noise; nothing is lost."""
     noise = 1 + world.spec.load_noise * world.random.standard_normal(len(service))
     share = np.where(ready, np.maximum(noise, 0.0), 0.0)
@@ -144,7 +162,7 @@ def _spread_load(world: World, load: Floats, service: Rows, ready: npt.NDArray[n
     return result
 
 
-def _use_memory(world: World, rows: Rows, running: npt.NDArray[np.bool_], ready: npt.NDArray[np.bool_]) -> None:
+def _use_memory(world: Loaded, rows: Rows, running: npt.NDArray[np.bool_], ready: npt.NDArray[np.bool_]) -> None:
     """Move working sets: `base + slope * load`, up to what parallelism can serve, falling only slowly; and leaks."""
     pods, traits = world.pods, world.behaviour
     service = pods.service[rows]
