@@ -19,6 +19,7 @@ from autoscaler.kube.decode_defaults import with_api_defaults, with_pod_level_de
 from autoscaler.kube.decode_node import node_of
 from autoscaler.kube.decode_pod import pod_of
 from autoscaler.kube.decode_read import Document, explain, object_name, read
+from autoscaler.kube.decode_shape import ShapeReader
 from autoscaler.kube.decode_volumes import attach_limits_of, claim_of, class_of, volume_of
 from autoscaler.kube.decode_workload import (
     WORKLOAD_KINDS,
@@ -88,7 +89,7 @@ def decode_pod(document: Document, *, shapes: ShapeInterner | None = None) -> Po
 
     Pods decoded with one *shapes* share the objects of equal shapes.
     """
-    return pod_of(_named(read(document, wire.Pod)), ShapeInterner() if shapes is None else shapes)
+    return pod_of(_named(read(document, wire.Pod)), ShapeReader(shapes))
 
 
 def decode_node(document: Document) -> Node:
@@ -101,7 +102,7 @@ def decode_workload(document: Document, *, shapes: ShapeInterner | None = None) 
     thing = _named(read(document, wire.Workload))
     if thing.kind not in WORKLOAD_KINDS:
         raise InputError(object_name(thing), "kind", thing.kind, ", ".join(WORKLOAD_KINDS))
-    return workload_of(thing, ShapeInterner() if shapes is None else shapes)
+    return workload_of(thing, ShapeReader(shapes))
 
 
 def decode_budget(document: Document) -> DisruptionBudget:
@@ -154,7 +155,7 @@ def decode_objects(documents: Iterable[Document], *, observed_at: float) -> Clus
     Raises:
         InputError: an object is wrong, or two have the same kind and name.
     """
-    shapes = ShapeInterner()
+    shapes = ShapeReader()
     found: dict[type, dict[str, Value]] = {}
     for document in documents:
         value = _decode_any(document, shapes)
@@ -211,10 +212,10 @@ def _with_kind(item: Document, kind: str) -> Document:
     return {**fields, "kind": kind}
 
 
-def _decode_any(document: Document, shapes: ShapeInterner) -> Value | None:
+def _decode_any(document: Document, shapes: ShapeReader) -> Value | None:
     kind = read(document, wire.Any).kind
     if kind == "Pod":
-        return decode_pod(document, shapes=shapes)
+        return pod_of(_named(read(document, wire.Pod)), shapes)
     if kind in WORKLOAD_KINDS:
         thing = _named(read(document, wire.Workload))
         return None if is_part_of_another(thing) else workload_of(thing, shapes)

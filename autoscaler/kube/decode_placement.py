@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from autoscaler.errors import InputError
@@ -12,6 +13,7 @@ from autoscaler.model.placement import (
     Effect,
     LabelSelector,
     NodeSelectorTerm,
+    Operator,
     PodTerm,
     PreferredNodeTerm,
     PreferredPodTerm,
@@ -21,12 +23,42 @@ from autoscaler.model.placement import (
     labels_of,
 )
 
+_SELECTOR_PART = re.compile(r"(!?)\s*([\w./-]+)\s*(?:(==?|!=)\s*([\w.-]*)|\s(in|notin)\s*\(([^()]*)\))?", re.ASCII)
+
 
 def selector_of(selector: wire.Selector | None) -> LabelSelector | None:
     """Translate a label selector; None (selects nothing) stays None."""
     if selector is None:
         return None
     return LabelSelector(labels_of(selector.match_labels or {}), _requirements(selector.match_expressions))
+
+
+def selector_of_text(text: str) -> LabelSelector | None:
+    """
+    Read a label selector as `kubectl` and the scale subresource write it; None for what is not one.
+
+    Source: k8s.io/apimachinery `pkg/labels/selector.go` (Parse).
+
+    >>> selector_of_text("app=web,tier in (a,b),!old").match_labels
+    (('app', 'web'),)
+    """
+    labels: dict[str, str] = {}
+    requirements: list[Requirement] = []
+    for part in re.split(r",(?![^(]*\))", text.strip()) if text.strip() else ():
+        match = _SELECTOR_PART.fullmatch(part.strip())
+        if match is None:
+            return None
+        absent, key, sign, value, word, values = match.groups()
+        if sign in ("=", "=="):
+            labels[key] = value or ""
+        elif sign == "!=":
+            requirements.append(Requirement(key, Operator.NOT_IN, (value or "",)))
+        elif word:
+            wanted = tuple(sorted(each.strip() for each in values.split(",")))
+            requirements.append(Requirement(key, Operator.IN if word == "in" else Operator.NOT_IN, wanted))
+        else:
+            requirements.append(Requirement(key, Operator.DOES_NOT_EXIST if absent else Operator.EXISTS))
+    return LabelSelector(labels_of(labels), tuple(requirements))
 
 
 def node_terms_of(selector: wire.NodeSelector | None) -> tuple[NodeSelectorTerm, ...] | None:

@@ -35,6 +35,7 @@ class Metadata(Wire):
     name: str = ""
     namespace: str | None = None
     uid: str | None = None
+    resource_version: str | None = None
     labels: Strings | None = None
     annotations: Strings | None = None
     creation_timestamp: datetime | None = None
@@ -187,6 +188,7 @@ class PodSpec(Wire):
     overhead: Quantities | None = None
     resources: ResourceAmounts | None = None
     priority: int | None = None
+    priority_class_name: str | None = None
     preemption_policy: str | None = None
     host_network: bool | None = None
     volumes: list[Volume] | None = None
@@ -392,3 +394,30 @@ class CsiNodeSpec(Wire):
 
 class CsiNode(Any):
     spec: CsiNodeSpec = msgspec.field(default_factory=CsiNodeSpec)
+
+
+class PriorityClass(Any):
+    value: int = 0
+    global_default: bool | None = None
+    preemption_policy: str | None = None
+
+
+class LimitRangeItem(Wire):
+    type: str = ""
+    min: Quantities | None = None
+    max: Quantities | None = None
+
+
+class LimitRangeSpec(Wire):
+    limits: list[LimitRangeItem] | None = None
+
+
+class LimitRange(Any):
+    spec: LimitRangeSpec = msgspec.field(default_factory=LimitRangeSpec)
+
+
+class Document(Any):
+    """An object whose parts are kept as they are: of a kind that users write, or one found by discovery."""
+
+    spec: dict[str, object] = {}
+    status: dict[str, object] = {}

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from autoscaler.kube import decode_wire as wire
 from autoscaler.kube.decode_defaults import with_api_defaults, with_pod_level_defaults
 from autoscaler.kube.decode_placement import selector_of
-from autoscaler.kube.decode_pod import claims_of, shape_of
 from autoscaler.kube.decode_read import amounts, object_name, seconds
+from autoscaler.kube.decode_shape import ShapeReader, claims_of, shape_of
 from autoscaler.model.placement import LabelSelector, labels_of
-from autoscaler.model.pod import ShapeInterner
+from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.model.service import Service
-from autoscaler.model.workload import DisruptionBudget, Namespace, Quota, Workload
+from autoscaler.model.workload import DisruptionBudget, LimitRange, Namespace, Quota, Workload
 
 REVISION = "deployment.kubernetes.io/revision"
+
+
+class PriorityClass(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What pods that name the class get at admission; the default class is for those that name none."""
+
+    name: str
+    value: int
+    is_default: bool = False
+    preemption_policy: str = "PreemptLowerPriority"
 
 
 class _Kind(NamedTuple):
@@ -36,7 +46,7 @@ WORKLOAD_KINDS = {
 }
 
 
-def workload_of(thing: wire.Workload, shapes: ShapeInterner) -> Workload:
+def workload_of(thing: wire.Workload, shapes: ShapeReader) -> Workload:
     """
     Translate a workload; its template gets the API server's defaults, as pods made from it will.
 
@@ -98,6 +108,35 @@ def quota_of(thing: wire.Quota) -> Quota:
     )
 
 
+def limit_range_of(thing: wire.LimitRange) -> LimitRange:
+    """Translate a LimitRange; of several limits for one resource the strictest counts, as admission applies all."""
+    where = object_name(thing)
+    low, high = {"Container": NOTHING, "Pod": NOTHING}, {"Container": NOTHING, "Pod": NOTHING}
+    for index, item in enumerate(thing.spec.limits or ()):
+        if item.type in low:
+            path = f"spec.limits[{index}]"
+            low[item.type] = low[item.type].largest(amounts(item.min, where, f"{path}.min"))
+            high[item.type] = _smallest(high[item.type], amounts(item.max, where, f"{path}.max"))
+    return LimitRange(
+        namespace=thing.metadata.namespace or "default",
+        name=thing.metadata.name,
+        container_min=low["Container"],
+        container_max=high["Container"],
+        pod_min=low["Pod"],
+        pod_max=high["Pod"],
+    )
+
+
+def priority_class_of(thing: wire.PriorityClass) -> PriorityClass:
+    """Translate a PriorityClass."""
+    return PriorityClass(
+        name=thing.metadata.name,
+        value=thing.value,
+        is_default=bool(thing.global_default),
+        preemption_policy=thing.preemption_policy or "PreemptLowerPriority",
+    )
+
+
 def service_of(thing: wire.Service) -> Service:
     """Translate a Service."""
     selector = thing.spec.selector
@@ -106,6 +145,14 @@ def service_of(thing: wire.Service) -> Service:
         name=thing.metadata.name,
         selector=None if selector is None else labels_of(selector),
     )
+
+
+def _smallest(one: Resources, other: Resources) -> Resources:
+    """Return the smaller amount of each name; a name in either is in the result."""
+    least = dict(one.items())
+    for name, amount in other.items():
+        least[name] = min(least.get(name, amount), amount)
+    return Resources.of(least)
 
 
 def _replicas(thing: wire.Workload) -> int:
