@@ -20,6 +20,7 @@ from autoscaler.cli.exits import Exit
 from autoscaler.errors import AccessError, AutoscalerError, InputError, TransientError
 
 COMMANDS = {
+    "run": "watch a cluster, decide, and tell or do it",
     "simulate": "run one engine on a scenario, with a live view",
     "backtest": "run engines on scenarios and compare cost and service",
     "plan": "make one dry decision on a recorded cluster and show it with its reasons",

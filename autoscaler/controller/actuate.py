@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import msgspec
 
@@ -35,6 +35,9 @@ from autoscaler.model.plan import (
 )
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.snapshot import ClusterSnapshot
+
+if TYPE_CHECKING:
+    from autoscaler.kube.client import ApiServer
 
 ObjectAction = (
     SetReplicas | SetRequests | ResizePod | EvictPod | CordonNode | UncordonNode | SetQuota | SetAside | GiveBack
@@ -83,10 +86,16 @@ class Writer(Protocol):
 
 
 class RecordActuator:
-    """Does nothing: every action is `held`."""
+    """Does nothing: every action is `held`; *told* hears of each."""
+
+    def __init__(self, *, told: Told = tell_nobody) -> None:
+        self._told = told
 
     async def apply(self, plan: Plan) -> Sequence[Outcome]:
-        return tuple(Outcome(action=action, result=HELD) for action in plan.actions)
+        outcomes = tuple(Outcome(action=action, result=HELD) for action in plan.actions)
+        for outcome in outcomes:
+            self._told(outcome)
+        return outcomes
 
 
 class ApplyActuator:
@@ -210,6 +219,17 @@ async def _written(writer: Writer, action: ObjectAction) -> None:
             await writer.give_back(action.rival)
         case _:
             assert_never(action)
+
+
+def cluster_writer(api: ApiServer, *, dry_run: bool, roll_out: bool) -> Writer:
+    """
+    Return the writer of a real cluster.
+
+    *dry_run* changes nothing; without *roll_out* sizes are noted on workloads and templates left alone.
+    """
+    from autoscaler.kube.write import KubeWriter
+
+    return KubeWriter(api, dry_run=dry_run, roll_out=roll_out)
 
 
 def _stage(action: AnyAction) -> str:

@@ -51,8 +51,14 @@ def with_groups(snapshot: ClusterSnapshot) -> ClusterSnapshot:
     return msgspec.structs.replace(snapshot, nodes=nodes, node_groups=groups)
 
 
-def _priced(node: Node) -> Node:
+def with_list_price(node: Node) -> Node:
+    """Return *node* with its list price, where it has no price yet and its type is known."""
     price = node.usd_per_hour or list_prices().get((node.instance_type, node.capacity_type == SPOT), 0.0)
+    return node if price == node.usd_per_hour else msgspec.structs.replace(node, usd_per_hour=price)
+
+
+def _priced(node: Node) -> Node:
+    price = with_list_price(node).usd_per_hour
     name = node.group or "/".join(filter(None, (node.instance_type or "node", node.zone, node.capacity_type)))
     return msgspec.structs.replace(node, usd_per_hour=price, group=name)
 
