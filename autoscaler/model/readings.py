@@ -46,7 +46,10 @@ class SignalKind(enum.StrEnum):
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """One thing to measure for one workload (by key). `name` is the metric, `container` "" for all."""
+    """
+    One thing to measure for one workload (by key). `name` is the metric (see
+    `metric_query` for one of an object, or narrowed by labels), `container` "" for all.
+    """
 
     workload: str
     kind: SignalKind

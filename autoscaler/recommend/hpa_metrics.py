@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from autoscaler.interfaces import WorkloadView
+from autoscaler.model.metric_query import query_name
 from autoscaler.model.policy import MpaSpec
 from autoscaler.model.readings import (
     Missing,
@@ -117,11 +118,13 @@ def _signal(workload: str, metric: MetricSpec) -> Signal | None:
         kind = _RESOURCE_SIGNALS.get(resource.name) if resource else None
         return Signal(workload, kind) if kind else None
     if metric.pods is not None:
-        return Signal(workload, SignalKind.PODS_METRIC, metric.pods.metric.name)
+        return Signal(workload, SignalKind.PODS_METRIC, query_name(metric.pods.metric))
     if metric.object is not None:
-        return Signal(workload, SignalKind.OBJECT_METRIC, metric.object.metric.name)
+        return Signal(
+            workload, SignalKind.OBJECT_METRIC, query_name(metric.object.metric, metric.object.described_object)
+        )
     if metric.external is not None:
-        return Signal(workload, SignalKind.EXTERNAL_METRIC, metric.external.metric.name)
+        return Signal(workload, SignalKind.EXTERNAL_METRIC, query_name(metric.external.metric))
     return Signal(workload, SignalKind.PROMETHEUS, metric.prometheus.query) if metric.prometheus else None
 
 
