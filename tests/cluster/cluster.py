@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import ssl
@@ -21,6 +20,7 @@ from autoscaler.interfaces import Clock
 from autoscaler.kube.client import ApiServer
 from tests.cluster.binaries import Say, find_programs
 from tests.cluster.control_plane import Layout, Options, command_of, write_files, write_kubeconfig
+from tests.cluster.emulator_client import EmulatorClient
 from tests.cluster.folders import Folder, claim
 from tests.cluster.processes import ComponentError, Process
 from tests.cluster.waiting import eventually
@@ -61,6 +61,7 @@ class Cluster:
         self.layout = layout
         self._folder = folder
         self._clock = clock
+        self.emulator = EmulatorClient(layout.url("emulator"))
         self._admin: ApiServer | None = None
         self._processes = {
             name: Process(
@@ -89,9 +90,7 @@ class Cluster:
         programs = find_programs(say=say)
         folder = claim(name)
         try:
-            layout = Layout(
-                folder=folder.path, ports=folder.ports, programs=programs, options=options or Options(metrics=False)
-            )
+            layout = Layout(folder=folder.path, ports=folder.ports, programs=programs, options=options or Options())
             write_files(layout)
         except BaseException:
             folder.remove()
@@ -242,9 +241,8 @@ class Cluster:
         later = [name for name in self._processes if not self._processes[name].pid]
         for name in later:
             self._processes[name].start()
-        async with asyncio.TaskGroup() as group:
-            for name in self._processes:
-                group.create_task(self.wait_ready(name))
+        for name in self._processes:
+            await self.wait_ready(name)
         async with self.connected():
             await self.wait_namespace("default")
         note("pods can be created")

@@ -62,7 +62,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_files(layout: Layout) -> None:
-    """Make certificates, tokens, kubeconfigs and Prometheus's configuration."""
+    """Make certificates, tokens, kubeconfigs, and what Prometheus and the emulator need to know."""
     (layout.folder / "logs").mkdir()
     write_certificates(layout.folder)
     tokens = {user: secrets.token_hex(16) for user in USERS}
@@ -70,6 +70,12 @@ def write_files(layout: Layout) -> None:
     (layout.folder / "tokens.csv").write_text(rows, encoding="utf-8")
     for user, token in tokens.items():
         write_kubeconfig(layout, layout.kubeconfig_of(user), user=user, token=token)
+    setup = {
+        "kubeconfig": str(layout.kubeconfig_of("emulator")),
+        "port": layout.ports["emulator"],
+        "metrics_api_port": layout.ports["metrics-api"],
+    }
+    (layout.folder / "emulator.json").write_bytes(msgspec.json.encode(setup))
     (layout.folder / "prometheus.yaml").write_text(yaml.safe_dump(_scraping(layout)), encoding="utf-8")
 
 
@@ -198,7 +204,6 @@ def _prometheus(layout: Layout) -> dict[str, str]:
         "storage.tsdb.path": str(layout.folder / "prometheus"),
         "storage.tsdb.retention.time": "1d",
         "web.listen-address": f"127.0.0.1:{layout.ports['prometheus']}",
-        "web.enable-lifecycle": "true",
         "log.level": "warn",
     }
 

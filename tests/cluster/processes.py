@@ -22,8 +22,8 @@ if os.getppid() == int(sys.argv[1]):
 """
 """Becomes the program, once the kernel is told to kill it when its parent ends."""
 _POLL_SECONDS = 0.02
-STOP_SECONDS = 15.0
-"""For a component to end by itself before it is killed."""
+STOP_SECONDS = 3.0
+"""For a component to end by itself before it is killed; the API server would wait a minute for open requests."""
 
 
 class ComponentError(AutoscalerError):

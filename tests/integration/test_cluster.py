@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 
-from autoscaler.errors import AccessError
+from autoscaler.errors import AccessError, TransientError
 from autoscaler.kube.client import STRATEGIC, ApiServer
 from tests.cluster.cluster import Cluster
 from tests.cluster.objects import deployment, is_ready, node
@@ -95,3 +96,80 @@ async def test_access_is_checked_and_requests_are_logged(cluster: Cluster, names
     [entry] = await eventually(logged, what="the audit log's entry")
     assert (entry["verb"], entry["responseStatus"]["code"]) == ("list", 403)
     assert entry["requestURI"].endswith("?limit=7")
+
+
+async def test_the_real_autoscaler_reads_the_metrics_api(cluster: Cluster, machine: str) -> None:
+    await run(cluster, machine, count=2, cpu="100m")
+    await cluster.admin.send(
+        "POST",
+        f"/apis/autoscaling/v2/namespaces/{machine}/horizontalpodautoscalers",
+        {
+            "metadata": {"name": "web"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "minReplicas": 1,
+                "maxReplicas": 9,
+                "metrics": [
+                    {
+                        "type": "Resource",
+                        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+                    }
+                ],
+            },
+        },
+    )
+    # 20 requests a second at 10 milli-cores each are 200m; half of 100m a pod makes 4 pods.
+    await cluster.emulator.set_load(machine, "web", requests=20.0, cores_per_request=0.01)
+    await wait_for(cluster, machine, 4)
+
+
+async def test_prometheus_has_the_series_of_the_pods(cluster: Cluster, machine: str) -> None:
+    await cluster.emulator.set_load(machine, "web", requests=20.0, cores_per_request=0.01)
+    await run(cluster, machine, count=2)
+
+    queries = [
+        f'sum(rate({metric}{{namespace="{machine}"}}[5s]))'
+        for metric in ("http_requests_total", "container_cpu_usage_seconds_total")
+    ]
+
+    async def rates() -> list[float]:
+        found = [value for query in queries for value in await ask(cluster, query)]
+        return found if found == [pytest.approx(20, rel=0.05), pytest.approx(0.2, rel=0.05)] else []
+
+    await eventually(rates, what="the rates of both pods", every=0.5)
+
+
+async def test_a_container_over_its_limit_is_killed_and_comes_back(cluster: Cluster, machine: str) -> None:
+    annotations = {"podnode.io/restart-seconds": "0.5"}
+    [pod] = await run(cluster, machine, count=1, limits={"memory": "128Mi"}, annotations=annotations)
+    path = f"/api/v1/namespaces/{machine}/pods/{pod['metadata']['name']}"
+    await cluster.emulator.set_load(machine, "web", memory_bytes=200e6)
+
+    async def killed() -> dict[str, Any]:
+        [status] = json.loads(await cluster.admin.get(path))["status"]["containerStatuses"]
+        return status if status["restartCount"] else {}
+
+    status = await eventually(killed, what="an OOM kill")
+    assert status["lastState"]["terminated"]["reason"] == "OOMKilled"
+    await cluster.emulator.set_load(machine, "web", memory_bytes=64e6)
+    await wait_for(cluster, machine, 1)
+
+
+async def test_components_can_be_restarted_and_paused(cluster: Cluster, namespace: str) -> None:
+    await cluster.restart("kube-apiserver")
+    await cluster.admin.get(f"/api/v1/namespaces/{namespace}")
+    cluster.pause("etcd")
+    with pytest.raises(TransientError):
+        await cluster.admin.get(NODES, params={"resourceVersion": "", "limit": "1"}, timeout=0.5)
+    cluster.resume("etcd")
+    await cluster.wait_ready("kube-apiserver")
+    await cluster.admin.get(NODES)
+
+
+async def ask(cluster: Cluster, query: str) -> list[float]:
+    """Return the values of an instant query."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+        session.get(f"{cluster.prometheus_url}/api/v1/query", params={"query": query}) as answer,
+    ):
+        return [float(each["value"][1]) for each in (await answer.json())["data"]["result"]]
