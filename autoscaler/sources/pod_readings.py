@@ -25,11 +25,12 @@ YOUNG_RESOLUTIONS = 2.5
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One question's table, when its pods were measured, and what it is called in messages."""
+    """One question's table, when its pods were measured (over how many seconds), and what it is called in messages."""
 
     table: Table
     taken: Mapping[str, float]
     what: str
+    windows: Mapping[str, float] = {}
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +48,9 @@ def read_pods(signal: Signal, measured: Measured, moment: Moment) -> Reading:
     pods = moment.pods.get(signal.workload, ())
     if not pods:
         return Missing(MissingReason.ABSENT, "the workload has no pods")
-    unit, values, taken = UNITS[signal.kind], measured.table.values, measured.taken
+    unit, values, taken, windows = UNITS[signal.kind], measured.table.values, measured.taken, measured.windows
     samples = tuple(
-        PodSample(pod.name, round(amount * unit), taken[key], moment.resolution, container)
+        PodSample(pod.name, round(amount * unit), taken[key], windows.get(key, moment.resolution), container)
         for key, pod in pods
         for container, amount in values.get(key, ())
         if not signal.container or container == signal.container
