@@ -118,6 +118,8 @@ class Code(enum.StrEnum):
     """The guard dropped removals: too many nodes are not ready."""
     GUARD_BUDGET = "GuardBudget"
     """The guard cut the growth to the money budget."""
+    GUARD_LIMIT_RANGE = "GuardLimitRange"
+    """The guard dropped sizes: the namespace's LimitRange would refuse the pods."""
     GUARD_RIVAL = "GuardRival"
     """The guard dropped the action: another autoscaler sets the same thing, or may not be touched."""
 

@@ -4,7 +4,8 @@ nothing of the planners. It may drop or shrink actions, never add or enlarge one
 
 What it checks (design, section 8): bounds, change per cycle, missing data,
 PodDisruptionBudgets, the disruption budget shared by pods and nodes, group
-sizes, nodes not ready, ResourceQuotas, the money budget, other autoscalers.
+sizes, nodes not ready, ResourceQuotas and LimitRanges, the money budget, other
+autoscalers.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from autoscaler.model.pod import Container, Pod, PodShape
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import Resources, format_amount
-from autoscaler.model.workload import DisruptionBudget, Quota, Workload
+from autoscaler.model.workload import DisruptionBudget, LimitRange, Quota, Workload
 from autoscaler.planning.effective import Effective
+from autoscaler.planning.guard_ranges import outside_range
 from autoscaler.planning.guard_rivals import RivalChecks
 from autoscaler.planning.index import SnapshotIndex
 from autoscaler.scheduling.requests import containers_limits, effective_requests
@@ -130,6 +132,9 @@ class _Checks:
         self._pods: dict[str, dict[str, Pod]] = {}
         self._used: frozenset[str] | None = None
         self._rivals = RivalChecks(index, governed)
+        self._ranges: dict[str, list[LimitRange]] = {}
+        for one in snapshot.limit_ranges:
+            self._ranges.setdefault(one.namespace, []).append(one)
         self._by_kind: dict[type, Callable[..., Verdict]] = {
             SetReplicas: self._replicas,
             SetRequests: self._requests,
@@ -232,6 +237,9 @@ class _Checks:
         if effective is None or not containers:
             return Verdict(action=None, reason=Reason(Code.GUARD_BOUNDS, "the workload is not governed by any policy"))
         now = {container.name: container.requests for container in containers}
+        refused = outside_range(action.containers, containers, self._ranges.get(action.workload.partition("/")[0], ()))
+        if refused is not None:
+            return Verdict(action=None, reason=refused)
         kept, reason = [], None
         for size in action.containers:
             problem = self._why_not(size, now.get(size.container), effective)

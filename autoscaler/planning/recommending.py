@@ -15,15 +15,17 @@ import msgspec
 from autoscaler.interfaces import Recommender, WorkloadView
 from autoscaler.model.plan import Note
 from autoscaler.model.policy import UpdateMode
-from autoscaler.model.readings import Signal
+from autoscaler.model.readings import Reading, Signal
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState, WorkloadMemory
 from autoscaler.model.workload import Workload
-from autoscaler.planning.effective import Effective
+from autoscaler.planning.effective import PARITY_ENGINES, Effective
+from autoscaler.planning.fresh import held_for_coverage, usable_readings
 from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.limit_ranges import Ranges, ranges_by_namespace, told_ranges, within_ranges
 from autoscaler.planning.reaction import boot_seconds, reaction_seconds
 
 
@@ -33,6 +35,18 @@ class Recommended(msgspec.Struct, frozen=True, kw_only=True):
     recommendations: tuple[Recommendation, ...]
     memories: tuple[WorkloadMemory, ...]
     held: tuple[Note, ...]
+
+
+class _Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all workloads of one decision have in common."""
+
+    boot_seconds: float
+    largest_node: Resources
+    readings: Mapping[Signal, Reading]
+    ranges: Mapping[str, Ranges]
+
+    def ranges_of(self, workload: Workload) -> Ranges:
+        return self.ranges.get(workload.namespace, ())
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -45,7 +59,12 @@ def recommend_all(
 ) -> Recommended:
     """Return what each governed workload should have; one whose engine cannot be asked is held, its memory kept."""
     remembered = {entry.workload: entry for entry in state.workloads}
-    boot, largest = boot_seconds(index.snapshot.node_groups), index.largest_node()
+    shared = _Shared(
+        boot_seconds=boot_seconds(index.snapshot.node_groups),
+        largest_node=index.largest_node(),
+        readings=usable_readings(index.readings, governed, now=index.snapshot.observed_at),
+        ranges=ranges_by_namespace(index.snapshot.limit_ranges),
+    )
     recommendations: list[Recommendation] = []
     memories: list[WorkloadMemory] = []
     held: list[Note] = []
@@ -56,8 +75,12 @@ def recommend_all(
         old = remembered.get(workload.key)
         answer: _Answer | Reason | None = _why_not(workload, effective, engines)
         if answer is None:
-            view = _view(index, workload, effective, boot=boot, largest=largest)
+            view = _view(index, workload, effective, shared)
             answer = _ask(engines[effective.engine], view, effective, old)
+            if isinstance(answer, _Answer):
+                answer = _Answer(
+                    told_ranges(answer.advice, workload.template, shared.ranges_of(workload)), answer.memory
+                )
         if isinstance(answer, Reason):
             held.append(Note(target=f"workload/{workload.key}", reasons=(answer,)))
             memories += [old] if old is not None else []
@@ -98,22 +121,20 @@ def _why_not(workload: Workload, effective: Effective, engines: Mapping[str, Rec
     return None
 
 
-def _view(
-    index: SnapshotIndex, workload: Workload, effective: Effective, *, boot: float, largest: Resources
-) -> WorkloadView:
-    snapshot = index.snapshot
+def _view(index: SnapshotIndex, workload: Workload, effective: Effective, shared: _Shared) -> WorkloadView:
+    snapshot, ranges = index.snapshot, shared.ranges_of(workload)
     reaction = reaction_seconds(snapshot, workload)
     return WorkloadView(
         now=snapshot.observed_at,
         workload=workload,
-        spec=effective.spec,
+        spec=within_ranges(effective.spec, workload.template, ranges),
         pods=index.pods_of(workload.key),
-        readings=index.readings,
+        readings=shared.readings,
         model=index.models.get(workload.key),
         prices=snapshot.prices,
         reaction_seconds=reaction,
-        node_seconds=reaction + boot,
-        largest_node=largest,
+        node_seconds=reaction + shared.boot_seconds,
+        largest_node=shared.largest_node,
         period=snapshot.period,
         headroom=effective.rules.objective.headroom.quantile.number,
     )
@@ -130,6 +151,10 @@ def _ask(engine: Recommender, view: WorkloadView, effective: Effective, old: Wor
     try:
         advice, memory = engine.recommend(view, params, memory)
         _check(advice, view.workload)
+        if effective.engine not in PARITY_ENGINES:
+            # A peer's engine has its own rules for pods that were not measured.
+            signals = engine.signals(view.workload, view.spec, params)
+            advice = held_for_coverage(advice, view, signals, effective.rules.signals)
     except Exception as problem:
         return Reason(Code.ENGINE_FAILED, f"engine {effective.engine}: {type(problem).__name__}: {problem}")
     return _Answer(advice, memory)

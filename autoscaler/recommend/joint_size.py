@@ -14,7 +14,7 @@ import math
 import msgspec
 
 from autoscaler.interfaces import WorkloadView
-from autoscaler.model.bounds import container_rule, replica_bounds, request_bounds
+from autoscaler.model.bounds import amounts_of, container_rule, replica_bounds, request_bounds
 from autoscaler.model.pod import Container
 from autoscaler.model.readings import SignalKind
 from autoscaler.model.reasons import Code, Reason
@@ -51,7 +51,8 @@ def size(
     oom_at, floor = note_kills(view, main, since=memory.oom_at, floor=memory.memory_floor)
     killed = oom_at > memory.oom_at
     memory = msgspec.structs.replace(memory, oom_at=oom_at, memory_floor=floor)
-    controlled = view.spec.constraints.container_controlled_resources or (CPU, MEMORY)
+    named = view.spec.constraints.container_controlled_resources
+    controlled = (CPU, MEMORY) if named is None else named
     target: dict[str, int] = {}
     reasons: list[Reason] = []
     settled = view.now - memory.sized_at >= params.shape_dwell_seconds or not memory.sized_at
@@ -180,11 +181,11 @@ def note_kills(view: WorkloadView, main: Container, *, since: float, floor: int)
 
 
 def _capped(target: dict[str, int], main: Container, view: WorkloadView, reasons: list[Reason]) -> dict[str, int]:
-    """Apply the container's own bounds, then the global ones, then what the largest node can hold."""
+    """Apply the container's own bounds and the global ones, those of the pod, then what the largest node can hold."""
     least, most = request_bounds(view.spec.constraints, main.name)
     result = {}
     for name, amount in target.items():
-        low, high = least.get(name), most.get(name)
+        low, high = _within_pod(name, main, view, low=least.get(name), high=most.get(name))
         capped = max(amount, low)
         capped = min(capped, high) if high else capped
         if capped != amount:
@@ -195,6 +196,19 @@ def _capped(target: dict[str, int], main: Container, view: WorkloadView, reasons
             reasons.append(_capping(Code.CAPPED_BY_NODE, name, capped, "since no node is larger"))
         result[name] = capped
     return result
+
+
+def _within_pod(name: str, main: Container, view: WorkloadView, *, low: int, high: int) -> tuple[int, int]:
+    """Return the bounds of *main* such that the pod's sum keeps to `constraints.pod`; 0 is no bound."""
+    pod = view.spec.constraints.pod
+    if pod is None or pod.requests is None:
+        return low, high
+    others = sum(c.requests.get(name) for c in view.workload.template.containers if c is not main)
+    least, most = amounts_of(pod.requests.min_allowed).get(name), amounts_of(pod.requests.max_allowed).get(name)
+    # Where the others take more than there may be, no size of this one can mend it.
+    if most > others:
+        high = min(high or most, most - others)
+    return max(low, least - others), high
 
 
 def _capping(code: Code, name: str, amount: int, why: str) -> Reason:

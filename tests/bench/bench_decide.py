@@ -57,6 +57,7 @@ def measure(nodes: int) -> dict[str, float]:
     from autoscaler.planning.decide import decide
     from autoscaler.testing.builders import NOW
     from tests.bench.clusters import Draw, everything_auto, make_cluster
+    from tests.unit.planning.decisions import later
 
     rules = everything_auto()
     quiet = make_cluster(Draw(nodes=nodes))
@@ -68,7 +69,7 @@ def measure(nodes: int) -> dict[str, float]:
     if decision.plan.actions:
         raise AssertionError(f"a steady cycle has nothing to do, but {len(decision.plan.actions)} actions came of it")
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    late = msgspec.structs.replace(quiet, observed_at=NOW + 600.0)
+    late = later(quiet, 600.0)
     consolidation, _ = _timed(lambda: decide(late, rules, state), rounds=1)
     busy = msgspec.structs.replace(make_cluster(Draw(nodes=nodes, loaded=0.03, waiting=0.01)), observed_at=NOW + 30.0)
     loaded, decision = _timed(lambda: decide(busy, rules, state))

@@ -195,3 +195,23 @@ def test_what_cannot_scale_out_grows_at_once(most: int, cores: float, target: in
     advice, _ = ask(view(readings(Cpu=cores, Ready=1.0), spec=spec(**document)))
     grown = [size.target.cpu for size in advice.containers if size.target.has("cpu")]
     assert grown == ([] if target is None else [target])
+
+
+@pytest.mark.parametrize(
+    ("pod", "target"),
+    [
+        pytest.param({"maxAllowed": {"cpu": "600m"}}, 500, id="what-the-others-leave-of-the-most"),
+        pytest.param({"minAllowed": {"cpu": "2"}}, 1900, id="what-the-others-lack-to-the-least"),
+        pytest.param({"maxAllowed": {"cpu": "5"}}, 900, id="wide-enough"),
+        pytest.param({"maxAllowed": {"cpu": "50m"}}, 900, id="the-others-alone-are-too-much"),
+    ],
+)
+def test_the_pods_sum_keeps_to_its_bounds(pod: dict[str, Any], target: int) -> None:
+    bounded = spec(constraints={"pod": {"requests": pod}})
+    advice, _ = ask(view(model=model(cpu=1000), spec=bounded, sidecars=(sidecar(),), cpu=300))
+    assert [size.target.cpu for size in advice.containers] == [target]
+
+
+def test_nothing_is_sized_where_nothing_is_controlled() -> None:
+    none = spec(constraints={"containerControlledResources": []})
+    assert ask(view(model=model(cpu=1000), spec=none))[0].containers == ()
