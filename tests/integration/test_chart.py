@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from autoscaler.cli.main import build_parser
+from autoscaler.controller.webhook import ANSWER_SECONDS, webhook
 from autoscaler.settings import read_settings
+from autoscaler.telemetry.metrics import Metrics
 from tests.cluster.cluster import Cluster
 from tests.deploy.chart import CHART, ChartError, Document, documents, helm, lint
 from tests.deploy.places import collection_of, is_of_an_operator
@@ -137,6 +139,17 @@ def test_what_is_mounted_is_where_the_arguments_say() -> None:
     }
     named = {argument.partition("=")[2] for argument in _arguments(found) if "-file=" in argument}
     assert named == files
+
+
+def test_the_api_server_calls_where_the_webhook_answers() -> None:
+    async def untouched(_: str) -> Any:
+        return {}
+
+    (hook,) = _one("MutatingWebhookConfiguration", documents(SETS["everything"]))["webhooks"]
+    routes = {str(route.resource) for route in webhook(untouched, Metrics()).router.routes()}
+    assert any(hook["clientConfig"]["service"]["path"] in route for route in routes)
+    assert hook["failurePolicy"] == "Ignore"
+    assert hook["timeoutSeconds"] > ANSWER_SECONDS
 
 
 def test_in_dry_run_the_chart_has_no_role_to_act() -> None:
