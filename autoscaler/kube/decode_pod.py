@@ -18,6 +18,8 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MIRROR = "kubernetes.io/config.mirror"
 TEMPLATE_HASH = "pod-template-hash"
 NO_OWNERS: Mapping[str, str] = {}
+_PHASES = {str(phase): phase for phase in Phase}
+"""A plain dict: looking members up in an enum is slow, and clusters have many pods."""
 
 
 def pod_of(thing: wire.Pod, shapes: ShapeReader, *, owners: Mapping[str, str] = NO_OWNERS) -> Pod:
@@ -27,11 +29,10 @@ def pod_of(thing: wire.Pod, shapes: ShapeReader, *, owners: Mapping[str, str] = 
     *owners* are as for `owner_of`. Texts that many pods have in common are
     interned: there are far fewer nodes and workloads than pods.
     """
-    where, meta, status = object_name(thing), thing.metadata, thing.status
+    meta, status = thing.metadata, thing.status
     kind, workload = owner_of(meta, owners)
-    shape = shapes.read(thing.spec, meta, where=where, owner_kind=kind)
-    conditions = {each.type: each for each in status.conditions or ()}
-    ready, scheduled = conditions.get("Ready"), conditions.get("PodScheduled")
+    shape = shapes.read(thing, owner_kind=kind)
+    ready, scheduled = _conditions(status)
     unschedulable = scheduled is not None and scheduled.status == "False" and scheduled.reason == "Unschedulable"
     statuses = [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
     return Pod(
@@ -40,18 +41,29 @@ def pod_of(thing: wire.Pod, shapes: ShapeReader, *, owners: Mapping[str, str] = 
         uid=meta.uid or "",
         workload=sys.intern(workload),
         node=sys.intern(thing.spec.node_name or ""),
-        phase=_phase(thing, where),
+        phase=_phase(thing),
         created_at=seconds(meta.creation_timestamp),
         started_at=seconds_or_none(status.start_time),
         ready=None if ready is None else ReadyCondition(sys.intern(ready.status), seconds(ready.last_transition_time)),
         deleted_at=seconds_or_none(meta.deletion_timestamp),
         unschedulable_since=seconds(scheduled.last_transition_time) if scheduled and unschedulable else None,
-        do_not_evict=_eviction_ban(meta.annotations or {}),
-        deletion_cost=_deletion_cost(meta, where),
-        restarts=sum(each.restart_count for each in statuses),
-        resize=None if _repeats_spec(thing) else _resize(thing, shape, where),
+        do_not_evict=_eviction_ban(meta.annotations) if meta.annotations else "",
+        deletion_cost=_deletion_cost(thing) if meta.annotations else 0,
+        restarts=sum([each.restart_count for each in statuses]),
+        resize=None if _repeats_spec(thing, statuses) else _resize(thing, shape, object_name(thing)),
         terminations=tuple(_terminations(statuses)),
     )
+
+
+def _conditions(status: wire.PodStatus) -> tuple[wire.Condition | None, wire.Condition | None]:
+    """Return the conditions Ready and PodScheduled."""
+    ready = scheduled = None
+    for each in status.conditions or ():
+        if each.type == "Ready":
+            ready = each
+        elif each.type == "PodScheduled":
+            scheduled = each
+    return ready, scheduled
 
 
 def controller_of(meta: wire.Metadata) -> wire.OwnerReference | None:
@@ -89,20 +101,22 @@ def _eviction_ban(annotations: Mapping[str, str]) -> str:
     return DO_NOT_DISRUPT if annotations.get(DO_NOT_DISRUPT) == "true" else ""
 
 
-def _phase(thing: wire.Pod, where: str) -> Phase:
+def _phase(thing: wire.Pod) -> Phase:
     text = thing.status.phase or (Phase.RUNNING if thing.spec.node_name else Phase.PENDING)
-    try:
-        return Phase(text)
-    except ValueError as error:
-        raise InputError(where, "status.phase", text, ", ".join(Phase)) from error
+    phase = _PHASES.get(text)
+    if phase is None:
+        raise InputError(object_name(thing), "status.phase", text, ", ".join(Phase))
+    return phase
 
 
-def _deletion_cost(meta: wire.Metadata, where: str) -> int:
-    text = (meta.annotations or {}).get(DELETION_COST, "0")
+def _deletion_cost(thing: wire.Pod) -> int:
+    text = (thing.metadata.annotations or {}).get(DELETION_COST, "0")
     try:
         cost = int(text)
     except ValueError as error:
-        raise InputError(where, f"metadata.annotations[{DELETION_COST}]", text, "a 32-bit integer") from error
+        raise InputError(
+            object_name(thing), f"metadata.annotations[{DELETION_COST}]", text, "a 32-bit integer"
+        ) from error
     return max(-(2**31), min(2**31 - 1, cost))
 
 
@@ -119,22 +133,23 @@ def _terminations(statuses: Iterable[wire.ContainerStatus]) -> Iterable[Terminat
                 )
 
 
-def _repeats_spec(thing: wire.Pod) -> bool:
+def _repeats_spec(thing: wire.Pod, statuses: Iterable[wire.ContainerStatus]) -> bool:
     """Tell whether the statuses say nothing of a resize, by comparing texts: true of nearly every pod."""
     status = thing.status
     if status.resize or status.allocated_resources is not None or status.resources is not None:
         return False
-    if any(each.type.startswith("PodResize") for each in status.conditions or ()):
-        return False
-    specs = {
-        each.name: each.resources.requests if each.resources is not None else None
-        for each in (*(thing.spec.containers or ()), *(thing.spec.init_containers or ()))
-    }
-    return all(
-        amount is None or amount == (specs.get(each.name) or {})
-        for each in (*(status.container_statuses or ()), *(status.init_container_statuses or ()))
-        for amount in (each.allocated_resources, each.resources.requests if each.resources is not None else None)
-    )
+    for condition in status.conditions or ():
+        if condition.type in ("PodResizePending", "PodResizeInProgress"):
+            return False
+    specs = {}
+    for container in (*(thing.spec.containers or ()), *(thing.spec.init_containers or ())):
+        specs[container.name] = container.resources.requests if container.resources is not None else None
+    for each in statuses:
+        wanted = specs.get(each.name) or {}
+        actual = each.resources.requests if each.resources is not None else None
+        if any(amount is not None and amount != wanted for amount in (each.allocated_resources, actual)):
+            return False
+    return True
 
 
 def _resize(thing: wire.Pod, shape: PodShape, where: str) -> Resize | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from autoscaler.kube import decode_wire as wire
 from autoscaler.kube.decode_placement import affinity_of, spread_of, toleration_of
-from autoscaler.kube.decode_read import amounts, amounts_or_none
+from autoscaler.kube.decode_read import amounts, amounts_or_none, object_name
 from autoscaler.model.placement import HostPort, labels_of
 from autoscaler.model.pod import Container, PodShape, ShapeInterner
 
@@ -33,18 +33,19 @@ class ShapeReader:
     def __len__(self) -> int:
         return len(self._known)
 
-    def read(self, spec: wire.PodSpec, meta: wire.Metadata, *, where: str, owner_kind: str) -> PodShape:
+    def read(self, thing: wire.Pod, *, owner_kind: str) -> PodShape:
         """
         Return the shape of a pod, with its claims and without its node.
 
         Raises:
             InputError: as `shape_of`.
         """
+        spec, meta = thing.spec, thing.metadata
         volumes = [each for each in spec.volumes or () if _matters(each)]
         digest = _digest(spec, meta, volumes=volumes, owner_kind=owner_kind)
         known = self._known.get(digest)
         if known is None:
-            known = shape_of(spec, meta, where=where, owner_kind=owner_kind)
+            known = shape_of(spec, meta, where=object_name(thing), owner_kind=owner_kind)
             claims = claims_of(spec, meta.name)
             known = self.intern(msgspec.structs.replace(known, claims=claims) if claims else known)
             self._known[digest] = known

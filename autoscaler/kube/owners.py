@@ -41,7 +41,7 @@ class ReplicaSetOwners:
         self._known[replica_set] = owner
         guess = workload_key(namespace, "Deployment", name.rpartition("-")[0])
         wrong = {replica_set, before or guess} - {owner}
-        if before == owner or not self._pods.rows or (not before and owner == guess):
+        if before == owner or not len(self._pods) or (not before and owner == guess):
             return
         self._pods.amend(f"{namespace}\0{name}-", lambda pod: _at_home(pod, replica_set, wrong=wrong, owner=owner))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from autoscaler.errors import InputError
 from autoscaler.kube import decode_wire as wire
+from autoscaler.kube.rows import SortedRows
 
 W = TypeVar("W", bound=wire.Any)
 T = TypeVar("T")
@@ -35,11 +36,10 @@ class Table(Generic[W, T]):
         self._translate = translate
         self._separator = separator
         self._changed = changed
-        self._rows: dict[str, T] = {}
-        self._fresh: dict[str, T] | None = None
+        self._rows: SortedRows[T] = SortedRows()
+        self._fresh: SortedRows[T] | None = None
         self._problems: dict[str, str] = {}
         self._fresh_problems: dict[str, str] = {}
-        self._in_order = True
         self._values: tuple[T, ...] | None = ()
         self.version = 0
         """Goes up with every change of a row."""
@@ -47,10 +47,9 @@ class Table(Generic[W, T]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def rows(self) -> Mapping[str, T]:
-        """The committed values by key, in no order."""
-        return self._rows
+    def get(self, key: str) -> T | None:
+        """Return a committed value."""
+        return self._rows.get(key)
 
     @property
     def is_staging(self) -> bool:
@@ -69,26 +68,23 @@ class Table(Generic[W, T]):
     def values(self) -> tuple[T, ...]:
         """Return the committed values, sorted by key."""
         if self._values is None:
-            if not self._in_order:
-                # Keys that were there are in order already, and sorting what is nearly sorted is fast.
-                self._rows = {key: self._rows[key] for key in sorted(self._rows)}
-                self._in_order = True
-            self._values = tuple(self._rows.values())
+            self._values = self._rows.values()
         return self._values
 
     def begin(self) -> None:
         """Start a new list; one that was not committed is forgotten."""
-        self._fresh, self._fresh_problems = {}, {}
+        self._fresh, self._fresh_problems = SortedRows(), {}
 
     def commit(self) -> None:
         """Put the staged rows in place of all others."""
-        old, fresh = self._rows, self._fresh if self._fresh is not None else {}
-        self._rows, self._fresh, self._problems = fresh, None, self._fresh_problems
-        self._in_order = False
+        old, self._rows = self._rows, SortedRows() if self._fresh is None else self._fresh
+        self._fresh, self._problems = None, self._fresh_problems
         self._note()
         if self._changed is not None:
-            for key in old.keys() - fresh.keys():
-                self._changed(key, old[key], None)
+            for key in old:
+                gone = old.get(key) if key not in self._rows else None
+                if gone is not None:
+                    self._changed(key, gone, None)
 
     def put(self, thing: W) -> None:
         """Take an object that was listed, added or modified."""
@@ -107,11 +103,14 @@ class Table(Generic[W, T]):
 
     def amend(self, start: str, change: Callable[[T], T]) -> None:
         """Change the values whose keys begin with *start*, staged ones too; *change* may return what it was given."""
-        for rows in (self._rows, self._fresh or {}):
-            for key in [key for key in rows if key.startswith(start)]:
-                old = rows[key]
-                new = rows[key] = change(old)
-                if new is not old and rows is self._rows:
+        for rows in [self._rows] if self._fresh is None else [self._rows, self._fresh]:
+            for key in rows.keys_with(start):
+                old = rows.get(key)
+                new = change(old) if old is not None else None
+                if new is None or new is old:
+                    continue
+                rows.put(key, new)
+                if rows is self._rows:
                     self._note()
                     if self._changed is not None:
                         self._changed(key, old, new)
@@ -120,13 +119,12 @@ class Table(Generic[W, T]):
         old = self._rows.get(key)
         if old == value and old is not None:
             if self._fresh is not None:
-                self._fresh[key] = old
+                self._fresh.put(key, old)
             return
         if self._fresh is not None:
-            self._fresh[key] = value
+            self._fresh.put(key, value)
         else:
-            self._in_order = self._in_order and key in self._rows
-            self._rows[key] = value
+            self._rows.put(key, value)
             self._note()
         if self._changed is not None:
             self._changed(key, old, value)
@@ -135,11 +133,11 @@ class Table(Generic[W, T]):
         """Take the news that an object is gone."""
         key = self.key_of(thing.metadata)
         if self._fresh is not None:
-            self._fresh.pop(key, None)
+            self._fresh.pop(key)
             self._fresh_problems.pop(key, None)
             return
         self._problems.pop(key, None)
-        old = self._rows.pop(key, None)
+        old = self._rows.pop(key)
         if old is None:
             return
         self._note()
@@ -153,8 +151,9 @@ class Table(Generic[W, T]):
             self._problems[key] = problem
             return
         self._fresh_problems[key] = problem
-        if key in self._rows:
-            self._fresh[key] = self._rows[key]
+        known = self._rows.get(key)
+        if known is not None:
+            self._fresh.put(key, known)
 
     def _note(self) -> None:
         self._values = None

@@ -37,6 +37,7 @@ class _Starts:
     def __init__(self) -> None:
         self.created = array("d")
         self.seconds = array("d")
+        self._quantile = 0.0
 
     def add(self, created_at: float, seconds: float) -> bool:
         at = bisect_right(self.created, created_at)
@@ -46,11 +47,14 @@ class _Starts:
         self.seconds.insert(at, seconds)
         if len(self.created) > MOST_STARTS:
             del self.created[0], self.seconds[0]
+        self._quantile = 0.0
         return True
 
     def quantile(self) -> float:
-        ordered = sorted(self.seconds)
-        return ordered[math.ceil(START_SHARE * len(ordered)) - 1]
+        if not self._quantile:
+            ordered = sorted(self.seconds)
+            self._quantile = ordered[math.ceil(START_SHARE * len(ordered)) - 1]
+        return self._quantile
 
 
 class WorkloadNotes:

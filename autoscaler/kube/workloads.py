@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -46,6 +46,7 @@ class WorkloadView:
         self._clock, self._shapes = clock, shapes
         self._tables, self._priorities, self._custom = tables, priorities, custom
         self._made_from: tuple[object, ...] = ()
+        self._default: PriorityClass | None = None
         self._workloads: tuple[Workload, ...] = ()
         self._untold: tuple[str, ...] = ()
 
@@ -55,9 +56,10 @@ class WorkloadView:
         sources = (*self._tables, self._priorities, *custom)
         made_from = (self.notes.version, *((id(table), table.version) for table in sources))
         if made_from != self._made_from:
-            rows = [row for table in self._tables for row in table.rows.values() if isinstance(row, WorkloadRow)]
+            self._default = _default_of(self._priorities.values())
+            rows = [row for table in self._tables for row in table.values() if isinstance(row, WorkloadRow)]
             found = [self._built_in(row) for row in rows]
-            rest = [row for table in custom for row in table.rows.values()]
+            rest = [row for table in custom for row in table.values()]
             found += [each for each in map(self._of_custom, rest) if each is not None]
             self._untold = tuple(sorted(row.workload.key for row in rest if self._custom_template(row) is None))
             self._workloads = tuple(sorted(found, key=lambda each: each.key))
@@ -113,11 +115,12 @@ class WorkloadView:
         return self._shapes.intern(told)
 
     def _noted(self, workload: Workload, template: PodShape) -> Workload:
+        key = workload.key
         return replace(
             workload,
             template=template,
-            start_seconds=self.notes.start_seconds(workload.key),
-            changed_at=max(workload.changed_at, self.notes.changed_at(workload.key)),
+            start_seconds=self.notes.start_seconds(key),
+            changed_at=self.notes.changed_at(key) or workload.changed_at,
         )
 
     def _with_priority(self, template: PodShape, name: str) -> PodShape:
@@ -125,10 +128,9 @@ class WorkloadView:
         Return the template with the priority its pods get at admission.
 
         Source: Kubernetes documentation, "Pod Priority and Preemption": the
-        class that is named, else the default one; of several the lowest counts.
+        class that is named, else the default one.
         """
-        classes: Mapping[str, PriorityClass] = self._priorities.rows
-        found = classes.get(f"/{name}") if name else self._default()
+        found = self._priorities.get(f"/{name}") if name else self._default
         if found is None:
             value = _CRITICAL.get(name, template.priority)
             return template if value == template.priority else self._shapes.intern(replace(template, priority=value))
@@ -137,9 +139,11 @@ class WorkloadView:
         told = replace(template, priority=found.value, preemption_policy=found.preemption_policy)
         return self._shapes.intern(told)
 
-    def _default(self) -> PriorityClass | None:
-        defaults = [each for each in self._priorities.rows.values() if each.is_default]
-        return min(defaults, key=lambda each: (each.value, each.name), default=None)
+
+def _default_of(classes: Iterable[PriorityClass]) -> PriorityClass | None:
+    """Return the default class; of several the lowest counts."""
+    defaults = [each for each in classes if each.is_default]
+    return min(defaults, key=lambda each: (each.value, each.name), default=None)
 
 
 def _workload(row: object) -> Workload | None:
