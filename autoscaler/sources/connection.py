@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections import Counter
 from pathlib import Path
 
@@ -119,7 +120,8 @@ class Connection:
             headers["Authorization"] = f"Bearer {self._secret(settings.token_file)}"
         elif settings.user:
             password = self._secret(settings.password_file) if settings.password_file else ""
-            headers["Authorization"] = aiohttp.BasicAuth(settings.user, password, "utf-8").encode()
+            pair = b64encode(f"{settings.user}:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
         return headers
 
     def _secret(self, path: str) -> str:
