@@ -10,6 +10,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ def _struct_schema(kind: type) -> dict[str, Any]:
     required = [field.encode_name for field in info.fields if field.required]
     return {
         "type": "object",
-        "description": _about(kind),
+        "description": about(kind),
         "properties": properties,
         "required": ([info.tag_field] if info.tag_field else []) + required,
         "additionalProperties": False,
@@ -102,7 +103,8 @@ def _given(bounds: dict[str, Any]) -> dict[str, Any]:
     return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
-def _about(kind: type) -> str:
+def about(kind: type) -> str:
+    """Return the docstring of a Struct on one line, "" for none of its own."""
     return " ".join((kind.__doc__ or "").split()) if kind.__doc__ != Spec.__doc__ else ""
 
 
@@ -110,8 +112,8 @@ def _section(kind: type, titles: Mapping[type, str]) -> str:
     info, texts = msgspec.inspect.type_info(kind), field_texts(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     lines = [f"## {titles.get(kind, kind.__name__)}", ""]
-    if kind not in titles and _about(kind):
-        lines += [_about(kind), ""]
+    if kind not in titles and about(kind):
+        lines += [about(kind), ""]
     lines += ["| field | value | default | meaning |", "| --- | --- | --- | --- |"]
     if info.tag_field is not None:
         lines.append(f"| `{info.tag_field}` | `{info.tag}` | required | |")
@@ -166,7 +168,8 @@ def _default(field: msgspec.inspect.Field) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def field_texts(kind: Any) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def field_texts(kind: Any) -> Mapping[str, str]:
     """Return the texts under the fields of a Struct and its bases, by the fields' names in files."""
     texts: dict[str, str] = {}
     names = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}

@@ -1,5 +1,5 @@
 """
-Writes what is generated from the program: reference pages, the schema and index of the policy packs.
+Writes what is generated from the program: reference pages, CRDs, the schema and index of the policy packs.
 
 `python -m autoscaler.cli.reference ROOT` writes the files below a checkout;
 a test compares them.
@@ -20,6 +20,7 @@ from autoscaler.cli.main import COMMANDS, build_parser
 from autoscaler.cli.output import dumps
 from autoscaler.model import reasons
 from autoscaler.policy_files import policy_schema
+from autoscaler.policy_files.crd import crd_files
 from autoscaler.policy_files.packs import find_packs, installed_packs
 from autoscaler.policy_files.read import KINDS
 from autoscaler.recommend.engines import BUILT_IN
@@ -66,6 +67,7 @@ def generated() -> dict[str, str]:
         "docs/reference/policies.md": _policies(),
         "docs/reference/reasons.md": _reasons(),
         "docs/reference/scenario.md": scenario_reference(),
+        **{f"deploy/crds/{name}": text for name, text in crd_files().items()},
         "policies/index.json": _index(),
         "policies/schema.json": dumps(policy_schema(), "json"),
     }

@@ -44,9 +44,10 @@ from autoscaler.policy_files.workload_checks import check_constraints, check_goa
 DISRUPTION_REASONS = ("Consolidation", "Resize", "Empty", "Underutilized", "Drifted")
 CAPACITY_TYPES = ("on-demand", "spot", "reserved")
 NODE_ENGINES = (NodeEngine.JOINT, NodeEngine.NONE)
+NUMERIC_OPERATORS = ("Gt", "Lt", "Gte", "Lte")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_COUNT_OR_SHARE = re.compile(r"[0-9]{1,9}|(100|[0-9]{1,2})%")
-_ADJUSTMENT = re.compile(r"[+-][0-9]{1,3}(\.[0-9]{1,4})?%|[+-]?[0-9]{1,6}(\.[0-9]{1,6})?")
+COUNT_OR_SHARE = re.compile(r"[0-9]{1,9}|(100|[0-9]{1,2})%")
+ADJUSTMENT = re.compile(r"[+-][0-9]{1,3}(\.[0-9]{1,4})?%|[+-]?[0-9]{1,6}(\.[0-9]{1,6})?")
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _PERCENT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?%")
 
@@ -112,7 +113,7 @@ def _check_disruption(disruption: Disruption, path: str) -> Found:
 
 def _check_budget(budget: BudgetWindow, path: str) -> Found:
     for name, text in (("nodes", budget.nodes), ("pods", budget.pods)):
-        if not _COUNT_OR_SHARE.fullmatch(text):
+        if not COUNT_OR_SHARE.fullmatch(text):
             yield f"{path}.{name}", text, 'a count such as "3", or a share from "0%" to "100%"'
     for index, reason in enumerate(budget.reasons):
         yield from word(reason, DISRUPTION_REASONS, f"{path}.reasons[{index}]")
@@ -155,12 +156,11 @@ def _check_match(match: GroupMatch, path: str) -> Found:
 
 
 def _check_requirement(requirement: GroupRequirement, path: str) -> Found:
-    numeric = ("Gt", "Lt", "Gte", "Lte")
     if not requirement.key:
         yield f"{path}.key", requirement.key, "the key of a label"
-    yield from word(requirement.operator, (*OPERATORS, *numeric), f"{path}.operator")
+    yield from word(requirement.operator, (*OPERATORS, *NUMERIC_OPERATORS), f"{path}.operator")
     yield from values_of(requirement.operator, requirement.values, f"{path}.values")
-    if requirement.operator in numeric and not (
+    if requirement.operator in NUMERIC_OPERATORS and not (
         len(requirement.values) == 1 and _WHOLE.fullmatch(requirement.values[0])
     ):
         yield f"{path}.values", list(requirement.values), "one whole number, as text"
@@ -170,7 +170,7 @@ def _check_requirement(requirement: GroupRequirement, path: str) -> Found:
 
 
 def _check_price(price: GroupPrice, path: str) -> Found:
-    if price.adjustment and not _ADJUSTMENT.fullmatch(price.adjustment):
+    if price.adjustment and not ADJUSTMENT.fullmatch(price.adjustment):
         yield f"{path}.adjustment", price.adjustment, 'a share such as "-28%", or US dollars an hour'
     yield from amounts(price.per_type, f"{path}.perType")
 

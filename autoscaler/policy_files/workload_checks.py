@@ -55,8 +55,8 @@ from autoscaler.policy_files.words import (
 from autoscaler.recommend.formula import formula_names, metric_identifier
 
 CONTROLLABLE = ("cpu", "memory")
-_AMOUNTS = {"Utilization": "averageUtilization", "AverageValue": "averageValue", "Value": "value"}
-_TARGETS = {
+AMOUNTS = {"Utilization": "averageUtilization", "AverageValue": "averageValue", "Value": "value"}
+TARGETS = {
     MetricType.RESOURCE: ("Utilization", "AverageValue"),
     MetricType.CONTAINER_RESOURCE: ("Utilization", "AverageValue"),
     MetricType.PODS: ("AverageValue",),
@@ -67,10 +67,10 @@ _TARGETS = {
 _SOURCES = tuple(
     (field.name, field.encode_name) for field in msgspec.structs.fields(MetricSpec) if field.name != "type"
 )
-_SEES_NO_PODS = (MetricType.OBJECT, MetricType.EXTERNAL, MetricType.PROMETHEUS)
-_SPLITTING = ("mpa", "hpa+vpa")
+SEES_NO_PODS = (MetricType.OBJECT, MetricType.EXTERNAL, MetricType.PROMETHEUS)
+SPLITTING = ("mpa", "hpa+vpa")
 """Engines that size a resource while the horizontal side scales on its utilisation, without regard to one another."""
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
 
 
 def check_mpa(spec: MpaSpec) -> Found:
@@ -127,7 +127,7 @@ def _check_metric(metric: MetricSpec, path: str) -> Found:
         if other != wanted:
             yield f"{path}.{other}", other, f"only {wanted}, the type being {metric.type.value}"
     source = _source(metric)
-    yield from _check_target(source.target, _TARGETS[metric.type], f"{path}.{wanted}.target")
+    yield from _check_target(source.target, TARGETS[metric.type], f"{path}.{wanted}.target")
     if isinstance(source, PrometheusMetric):
         yield from _check_prometheus(source, f"{path}.{wanted}")
     elif metric.type in (MetricType.PODS, MetricType.OBJECT, MetricType.EXTERNAL):
@@ -155,7 +155,7 @@ def _check_target(target: MetricTarget, allowed: Sequence[str], path: str) -> Fo
         "averageValue": target.average_value,
         "value": target.value,
     }
-    wanted = _AMOUNTS[target.type]
+    wanted = AMOUNTS[target.type]
     if given[wanted] is None:
         yield f"{path}.{wanted}", NOTHING, f"an amount; it is required, the type being {target.type}"
     for name, amount in given.items():
@@ -290,19 +290,19 @@ def _is_time_zone(name: str) -> bool:
 
 
 def _check_pause(pause: Pause, path: str) -> Found:
-    if pause.until and not _TIME.fullmatch(pause.until):
+    if pause.until and not TIME.fullmatch(pause.until):
         yield f"{path}.until", pause.until, "a time such as 2030-01-31T08:00:00Z"
 
 
 def _together(spec: MpaSpec) -> Found:
     """Yield what is wrong between the parts."""
     limits = spec.constraints.global_
-    blind = spec.goals.metrics and not any(metric.type in _SEES_NO_PODS for metric in spec.goals.metrics)
+    blind = spec.goals.metrics and not any(metric.type in SEES_NO_PODS for metric in spec.goals.metrics)
     if limits is not None and limits.min_replicas == 0 and blind:
         allowed = "1 or more, unless an Object, External or Prometheus metric can see work without pods"
         yield "spec.constraints.global.minReplicas", 0, allowed
     controlled = spec.constraints.container_controlled_resources or ()
-    if spec.policy.engine not in _SPLITTING:
+    if spec.policy.engine not in SPLITTING:
         return
     for index, metric in enumerate(spec.goals.metrics):
         resource = metric.resource or metric.container_resource
