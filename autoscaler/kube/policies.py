@@ -8,12 +8,15 @@ holds what it governs; all others stay in force.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from autoscaler.documents import Document
-from autoscaler.errors import PolicyError
+from autoscaler.errors import InputError, PolicyError
+from autoscaler.kube.edits import SET_ASIDE, give_back
 from autoscaler.mismatch import convert
 from autoscaler.model.policy import (
     InvalidPolicy,
@@ -94,9 +97,12 @@ def read_documents(documents: Iterable[Mapping[str, Any]]) -> tuple[Policies, tu
 def _version_of(value: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what tells this state of an object from all others; the last is "" where that is not known."""
     metadata = _mapping(value.get("metadata"))
-    uid, version = metadata.get("uid"), metadata.get("resourceVersion")
-    known = isinstance(uid, str) and isinstance(version, str)
-    return (*_naming(value), *((uid, version) if known else ("", "")))
+    uid = metadata.get("uid")
+    # The generation stands still while only the status moves, which it does all the time.
+    version = metadata.get("generation") or metadata.get("resourceVersion")
+    noted = _mapping(metadata.get("annotations")).get(SET_ASIDE)
+    known = isinstance(uid, str) and isinstance(version, (int, str))
+    return (*_naming(value), str(noted), *((uid, str(version)) if known else ("", "")))
 
 
 def _differ(one: _Entry, other: _Entry) -> bool:
@@ -106,8 +112,9 @@ def _differ(one: _Entry, other: _Entry) -> bool:
 def _entry_of(value: Mapping[str, Any]) -> _Entry:
     version, kind, namespace, name = _naming(value)
     gke = version == GKE_API_VERSION
+    plain = _as_written(value) if gke else dict(value)
     try:
-        parsed = parse_document(Document(f"{version} {kind} {namespace}/{name}".rstrip(), dict(value)))
+        parsed = parse_document(Document(f"{version} {kind} {namespace}/{name}".rstrip(), plain))
         errors: Sequence[PolicyError] = parsed.problems
         policy = parsed.policy
     except PolicyError as error:
@@ -125,6 +132,15 @@ def _naming(value: Mapping[str, Any]) -> tuple[str, str, str, str]:
     found = (value.get("apiVersion"), value.get("kind"), metadata.get("namespace"), metadata.get("name"))
     version, kind, namespace, name = (each if isinstance(each, str) else "" for each in found)
     return version, kind, namespace or (DEFAULT_NAMESPACE if kind == _MPA else ""), name
+
+
+def _as_written(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return GKE's object as its author wrote it: we may have told GKE's controller to leave it alone."""
+    plain: dict[str, Any] = deepcopy(dict(value))
+    if SET_ASIDE in _mapping(_mapping(plain.get("metadata")).get("annotations")):
+        with suppress(InputError):
+            give_back(plain, kind=_MPA, where="")
+    return plain
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

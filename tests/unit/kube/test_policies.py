@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from autoscaler.documents import parse_documents
+from autoscaler.kube.edits import set_aside
 from autoscaler.kube.policies import PolicyReader, read_documents
-from autoscaler.model.policy import WorkloadScope
+from autoscaler.model.policy import UpdateMode, WorkloadScope
 from autoscaler.model.spec import Selector, TargetRef
 from tests.unit.policy_files.documents import FULL_GROUP, FULL_MPA, FULL_POLICY, FULL_TENANT, GKE, changed
 
@@ -117,7 +118,7 @@ def test_what_has_not_changed_is_not_read_anew() -> None:
     first, _ = reader.read(ALL)
     again, _ = reader.read([live(text) for text in (FULL_MPA, FULL_POLICY, FULL_GROUP, FULL_TENANT, GKE)])
     assert again is first
-    newer = changed(live(FULL_MPA, "2"), ("spec", "policy", "engine"), "hpa")
+    newer = changed(live(FULL_MPA, generation=4), ("spec", "policy", "engine"), "hpa")
     after, _ = reader.read([newer, *ALL[1:]])
     assert [mpa.spec.policy.engine for mpa in after.mpas] == ["mpa", "hpa"]
     assert after.scaling[0] is first.scaling[0]
@@ -147,3 +148,21 @@ def test_what_is_no_policy_at_all_is_a_problem(value: dict[str, Any]) -> None:
     policies, problems = read_documents([value])
     assert len(problems) == 1
     assert policies.mpas == ()
+
+
+def test_a_status_that_moves_is_no_reason_to_read_anew() -> None:
+    reader = PolicyReader()
+    first, _ = reader.read([live(FULL_MPA, "1", generation=3)])
+    again, _ = reader.read([live(FULL_MPA, "2", generation=3)])
+    assert again is first
+
+
+def test_gke_s_object_that_we_set_aside_is_read_as_its_author_wrote_it() -> None:
+    aside = live(GKE)
+    set_aside(aside, kind="MultidimPodAutoscaler", where="")
+    assert aside["spec"]["policy"]["updateMode"] == "Off"
+    reader = PolicyReader()
+    assert [mpa.spec.policy.update_mode for mpa in reader.read([aside])[0].mpas] == [UpdateMode.AUTO]
+    assert aside["spec"]["policy"]["updateMode"] == "Off"
+    spoilt = changed(aside, ("metadata", "annotations"), {"podnode.io/set-aside": "{"})
+    assert [mpa.spec.policy.update_mode for mpa in reader.read([spoilt])[0].mpas] == [UpdateMode.OFF]
