@@ -10,7 +10,8 @@ cancellation: what fails is tried again, more and more slowly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ import msgspec
 from autoscaler.errors import AccessError, AutoscalerError, InputError, TransientError
 from autoscaler.interfaces import Clock
 from autoscaler.kube import decode_wire as wire
-from autoscaler.kube.client import ApiServer, ExpiredError, NotFoundError, error_of
+from autoscaler.kube.client import ExpiredError, NotFoundError, error_of
 from autoscaler.kube.decode_read import explain
 
 PAGE_OBJECTS = 500
@@ -38,6 +39,15 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 W = TypeVar("W", bound=wire.Any)
 W_contra = TypeVar("W_contra", bound=wire.Any, contravariant=True)
+
+
+class Server(Protocol):
+    """The part of `client.ApiServer` that is needed here."""
+
+    async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> bytes: ...
+    def lines(
+        self, path: str, *, params: Mapping[str, str] | None = None, silence: float = 60.0
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
 
 class Sink(Protocol[W_contra]):
@@ -78,8 +88,21 @@ class _Code(msgspec.Struct):
     code: int = 500
 
 
+class _Name(msgspec.Struct, rename="camel"):
+    """What must be readable of any object."""
+
+    name: str = ""
+    namespace: str | None = None
+    resource_version: str | None = None
+    annotations: dict[str, str] | None = None
+
+
+class _Named(msgspec.Struct):
+    metadata: _Name
+
+
 _PAGE, _RAW_EVENT = msgspec.json.Decoder(_Page), msgspec.json.Decoder(_RawEvent)
-_HEAD = msgspec.json.Decoder(wire.Any)
+_NAMED = msgspec.json.Decoder(_Named)
 _CODE = msgspec.json.Decoder(_Code)
 _BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -94,7 +117,7 @@ class ListWatch(Generic[W]):
 
     def __init__(
         self,
-        api: ApiServer,
+        api: Server,
         clock: Clock,
         *,
         path: str,
@@ -257,7 +280,7 @@ class ListWatch(Generic[W]):
         """
         try:
             event = _RAW_EVENT.decode(line)
-            head: wire.Any = _HEAD.decode(event.object)
+            head = _head(event.object)
             if event.type == "ERROR":
                 code = _CODE.decode(event.object).code
                 raise error_of(code or 500, bytes(event.object), call=f"watch {self._path}")
@@ -278,7 +301,7 @@ class ListWatch(Generic[W]):
         """Tell the sink of an object that has a field of the wrong type."""
         raw = bytes(document)
         try:
-            meta = _HEAD.decode(raw).metadata
+            meta = _head(raw).metadata
         except _BROKEN_JSON as problem:
             raise MalformedError(f"GET {self._path}: an object without readable metadata") from problem
         self._sink.refuse(meta, str(explain(raw, error)))
@@ -327,6 +350,19 @@ class ListWatch(Generic[W]):
         if now - self._resumed_at > YIELD_SECONDS:
             await self._clock.sleep(0.0)
             self._resumed_at = self._clock.monotonic()
+
+
+def _head(document: bytes | msgspec.Raw) -> wire.Any:
+    """Read no more of an object than which one it is."""
+    found = _NAMED.decode(document).metadata
+    return wire.Any(
+        metadata=wire.Metadata(
+            name=found.name,
+            namespace=found.namespace,
+            resource_version=found.resource_version,
+            annotations=found.annotations,
+        )
+    )
 
 
 AnyListWatch = ListWatch[Any]
