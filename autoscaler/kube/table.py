@@ -13,7 +13,11 @@ W = TypeVar("W", bound=wire.Any)
 T = TypeVar("T")
 
 Changed = Callable[[str, T | None, T | None], None]
-"""Is told the key, the value that was there and the one that is there now; None for neither."""
+"""
+Is told the key, the value that was there and the one that is there now; None for neither.
+
+What a new list has is told as it is staged, so that a commit stays short.
+"""
 
 
 class Table(Generic[W, T]):
