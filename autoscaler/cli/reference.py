@@ -24,6 +24,7 @@ from autoscaler.policy_files.crd import crd_files
 from autoscaler.policy_files.packs import find_packs, installed_packs
 from autoscaler.policy_files.read import KINDS
 from autoscaler.recommend.engines import BUILT_IN
+from autoscaler.sources.reference import query_reference, rules_file
 from autoscaler.struct_reference import reference_sections
 
 _CLI_INTRO = """# Commands
@@ -65,9 +66,11 @@ def generated() -> dict[str, str]:
         "docs/reference/engines.md": _engines(),
         "docs/reference/exit-codes.md": _exits(),
         "docs/reference/policies.md": _policies(),
+        "docs/reference/queries.md": query_reference(),
         "docs/reference/reasons.md": _reasons(),
         "docs/reference/scenario.md": scenario_reference(),
         **{f"deploy/crds/{name}": text for name, text in crd_files().items()},
+        "deploy/observability/recording-rules.yaml": rules_file(),
         "policies/index.json": _index(),
         "policies/schema.json": dumps(policy_schema(), "json"),
     }
