@@ -49,6 +49,14 @@ class CloudProvider(Protocol):
     async def aclose(self) -> None: ...
 
 
+@runtime_checkable
+class ReportsProblems(Protocol):
+    """A provider that can say, one line each, what it left out when it last listed its groups."""
+
+    @property
+    def problems(self) -> Sequence[str]: ...
+
+
 class MetricsSource(Protocol):
     """Reads what was measured. Never raises for a bad value: that is `Missing`."""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from autoscaler.controller.open_windows import open_windows
 from autoscaler.errors import AccessError, TransientError
-from autoscaler.interfaces import CloudProvider, ClusterReader, MetricsSource
+from autoscaler.interfaces import CloudProvider, ClusterReader, MetricsSource, ReportsProblems
 from autoscaler.model.node import Node, NodeGroup
 from autoscaler.model.policy import Policies
 from autoscaler.model.readings import Reading, Signal
@@ -63,6 +63,8 @@ async def observe_objects(sources: Sources, *, at: float, learned: Learned) -> O
         try:
             async with asyncio.timeout(sources.timeout_seconds):
                 groups = await sources.provider.list_node_groups()
+            if isinstance(sources.provider, ReportsProblems):
+                problems = tuple(f"node groups: {problem}" for problem in sources.provider.problems)
         except NO_ANSWER as error:
             problems = (f"node groups: {str(error) or 'no answer in time'}",)
     nodes = priced_nodes(snapshot.nodes, groups)

@@ -139,6 +139,21 @@ async def test_a_cloud_that_does_not_answer_leaves_no_groups_and_says_so() -> No
     assert [outcome.result for outcome in cycle.outcomes] == ["done"]
 
 
+class _Particular(MemoryProvider):
+    """A provider that leaves something out."""
+
+    problems = ("NodeGroup bad: spec.requirements: no machine type satisfies them",)
+
+
+async def test_what_a_provider_leaves_out_is_said() -> None:
+    world = a_world()
+    ports = _ports(world)
+    sources = msgspec.structs.replace(ports.sources, provider=_Particular(world.cloud))
+    cycle = await Loop(msgspec.structs.replace(ports, sources=sources), Policies()).turn()
+    assert cycle.problems == tuple(f"node groups: {problem}" for problem in _Particular.problems)
+    assert cycle.snapshot.node_groups
+
+
 async def test_machines_on_their_way_are_nodes_that_are_not_registered() -> None:
     world = a_world()
     play(world, 1)
