@@ -127,4 +127,4 @@ def _cell(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"```promql\n{text}\n```\n"
+    return f"```text\n{text}\n```\n"
