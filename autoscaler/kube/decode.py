@@ -19,12 +19,22 @@ from autoscaler.kube.decode_defaults import with_api_defaults, with_pod_level_de
 from autoscaler.kube.decode_node import node_of
 from autoscaler.kube.decode_pod import pod_of
 from autoscaler.kube.decode_read import Document, explain, object_name, read
+from autoscaler.kube.decode_rivals import (
+    GKE,
+    Horizontal,
+    Vertical,
+    horizontal_of,
+    multidim_of,
+    scaled_object_of,
+    vertical_of,
+)
 from autoscaler.kube.decode_shape import ShapeReader
 from autoscaler.kube.decode_volumes import attach_limits_of, claim_of, class_of, volume_of
 from autoscaler.kube.decode_workload import (
     WORKLOAD_KINDS,
     budget_of,
     is_part_of_another,
+    limit_range_of,
     namespace_of,
     quota_of,
     service_of,
@@ -35,19 +45,21 @@ from autoscaler.model.pod import Pod, ShapeInterner
 from autoscaler.model.service import Service
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.volumes import AttachLimits, PersistentVolume, StorageClass, VolumeClaim, Volumes
-from autoscaler.model.workload import DisruptionBudget, Namespace, Quota, Workload
+from autoscaler.model.workload import DisruptionBudget, LimitRange, Namespace, Quota, Rival, Workload
 
 __all__ = [
     "decode_attach_limits",
     "decode_budget",
     "decode_claim",
     "decode_class",
+    "decode_limit_range",
     "decode_list",
     "decode_namespace",
     "decode_node",
     "decode_objects",
     "decode_pod",
     "decode_quota",
+    "decode_rival",
     "decode_service",
     "decode_volume",
     "decode_workload",
@@ -62,6 +74,8 @@ Value = (
     | DisruptionBudget
     | Namespace
     | Quota
+    | LimitRange
+    | Rival
     | Service
     | PersistentVolume
     | VolumeClaim
@@ -118,6 +132,23 @@ def decode_namespace(document: Document) -> Namespace:
 def decode_quota(document: Document) -> Quota:
     """Decode a ResourceQuota."""
     return quota_of(_named(read(document, wire.Quota)))
+
+
+def decode_limit_range(document: Document) -> LimitRange:
+    """Decode a LimitRange."""
+    return limit_range_of(_named(read(document, wire.LimitRange)))
+
+
+def decode_rival(document: Document) -> Rival | None:
+    """Decode another autoscaler's object; None for one that acts on nothing, or is one of ours."""
+    thing = read(document, wire.Any)
+    if thing.kind == "HorizontalPodAutoscaler":
+        return horizontal_of(_named(read(document, Horizontal)))
+    if thing.kind == "VerticalPodAutoscaler":
+        return vertical_of(_named(read(document, Vertical)))
+    if thing.kind == "ScaledObject":
+        return scaled_object_of(_named(read(document, Horizontal)))
+    return multidim_of(_named(read(document, wire.Document))) if thing.api_version == GKE else None
 
 
 def decode_service(document: Document) -> Service:
@@ -177,6 +208,8 @@ def decode_objects(documents: Iterable[Document], *, observed_at: float) -> Clus
         disruption_budgets=ordered(DisruptionBudget),
         namespaces=ordered(Namespace),
         quotas=ordered(Quota),
+        limit_ranges=ordered(LimitRange),
+        rivals=ordered(Rival),
         services=ordered(Service),
         volumes=Volumes(
             volumes=ordered(PersistentVolume),
@@ -224,9 +257,9 @@ def _decode_any(document: Document, shapes: ShapeReader) -> Value | None:
 
 
 def _key(value: Value) -> str:
-    if isinstance(value, Pod | Workload | DisruptionBudget | VolumeClaim):
+    if isinstance(value, Pod | Workload | DisruptionBudget | VolumeClaim | Rival):
         return value.key
-    if isinstance(value, Quota | Service):
+    if isinstance(value, Quota | Service | LimitRange):
         return f"{value.namespace}/{value.name}"
     return value.node if isinstance(value, AttachLimits) else value.name
 
@@ -237,11 +270,16 @@ def _named(thing: _T) -> _T:
     return thing
 
 
-_DECODERS: dict[str, Callable[[Document], Value]] = {
+_DECODERS: dict[str, Callable[[Document], Value | None]] = {
     "Node": decode_node,
     "PodDisruptionBudget": decode_budget,
     "Namespace": decode_namespace,
     "ResourceQuota": decode_quota,
+    "LimitRange": decode_limit_range,
+    "HorizontalPodAutoscaler": decode_rival,
+    "VerticalPodAutoscaler": decode_rival,
+    "ScaledObject": decode_rival,
+    "MultidimPodAutoscaler": decode_rival,
     "Service": decode_service,
     "PersistentVolume": decode_volume,
     "PersistentVolumeClaim": decode_claim,

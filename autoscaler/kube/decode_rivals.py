@@ -16,6 +16,7 @@ from autoscaler.kube.decode_pod import controller_of
 from autoscaler.kube.edits import KEDA_PAUSED, SET_ASIDE
 from autoscaler.model.workload import Rival, workload_key
 
+GKE = "autoscaling.gke.io/v1beta1"
 REPLICAS, REQUESTS = "replicas", "requests"
 _OFF = "Off"
 

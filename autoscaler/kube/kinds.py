@@ -29,7 +29,6 @@ from autoscaler.kube.decode_workload import (
 from autoscaler.model.workload import Rival, Workload, workload_key
 
 OURS = "podnode.io/v1alpha1"
-GKE = "autoscaling.gke.io/v1beta1"
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +181,7 @@ DOCUMENTS = (
 )
 GKE_AUTOSCALERS = Kind(
     kind="MultidimPodAutoscaler",
-    api_version=GKE,
+    api_version=rivals.GKE,
     resource="multidimpodautoscalers",
     wire=wire.Document,
     translate=gke_row_of,
