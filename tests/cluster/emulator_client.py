@@ -7,17 +7,21 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from autoscaler.errors import InputError
+from autoscaler.errors import AutoscalerError
 from tests.cluster.emulation import Load
 
 _CALL_SECONDS = 30.0
+
+
+class OrderError(AutoscalerError):
+    """The emulator refuses an order; the message is its own."""
 
 
 class EmulatorClient:
     """
     Sets what the pods of the development cluster have to do.
 
-    Raises (all calls): InputError for an order that the emulator refuses.
+    Raises (all calls): OrderError for an order that it refuses.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,5 +60,5 @@ class EmulatorClient:
         ):
             content = await answer.read()
             if answer.status >= 300:
-                raise InputError(f"emulator {path}", "", content.decode(), "what its message says")
+                raise OrderError(content.decode())
             return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,9 @@ import pytest
 from autoscaler.errors import AccessError, TransientError
 from autoscaler.kube.client import STRATEGIC, ApiServer
 from tests.cluster.cluster import Cluster
+from tests.cluster.emulator_client import OrderError
 from tests.cluster.objects import deployment, is_ready, node
+from tests.cluster.scenario import create_workloads
 from tests.cluster.waiting import eventually
 
 NODES = "/api/v1/nodes"
@@ -173,3 +176,44 @@ async def ask(cluster: Cluster, query: str) -> list[float]:
         session.get(f"{cluster.prometheus_url}/api/v1/query", params={"query": query}) as answer,
     ):
         return [float(each["value"][1]) for each in (await answer.json())["data"]["result"]]
+
+
+SCENARIO = """
+name: small
+length: 1h
+step: 60s
+workloads:
+- name: web
+  namespace: {namespace}
+  load: {{constant: {{rate: 40}}}}
+  cpuPerRequest: 10m
+  startTime: 60s
+  requests: {{cpu: 200m, memory: 256Mi}}
+  replicas: {{min: 1, max: 5, initial: 2}}
+  placement: {{nodeSelector: {{node.kubernetes.io/instance-type: m-{namespace}}}}}
+nodes:
+  types:
+  - {{name: m-{namespace}, cpu: 4, memory: 16Gi, price: 0.2}}
+  initial: {{m-{namespace}: 1}}
+"""
+
+
+async def test_a_scenario_plays_on_real_pods(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SCENARIO.format(namespace=namespace), encoding="utf-8")
+    await cluster.emulator.play(str(file), speed=60.0)
+    assert await create_workloads(cluster.admin, str(file), speed=60.0) == 3
+    assert await create_workloads(cluster.admin, str(file), speed=60.0) == 0
+    pods = await wait_for(cluster, namespace, 2)
+
+    async def used() -> list[float]:
+        answer = await cluster.admin.get(f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods")
+        usages = [container["usage"]["cpu"] for pod in json.loads(answer)["items"] for container in pod["containers"]]
+        total = sum(int(usage.removesuffix("n")) for usage in usages) / 1e9
+        return [total] if total == pytest.approx(0.4, rel=0.1) else []
+
+    await eventually(used, what="40 requests a second at 10 milli-cores")
+    # 60 s of the trace are 1 s here.
+    assert {pod["metadata"]["annotations"]["podnode.io/start-seconds"] for pod in pods} == {"1"}
+    with pytest.raises(OrderError, match="speed: 0 is not valid; allowed: above 0"):
+        await cluster.emulator.play(str(file), speed=0.0)
