@@ -8,12 +8,14 @@ REAL := $(wildcard $(addprefix tests/,integration e2e))
 HASHED := --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 IMAGE_LOCK := uv pip compile $(HASHED) -c requirements.lock
 LOCKED := --extra forecast --extra backtest --extra ui --extra dev
-.PHONY: demo check test bench fmt lint types imports unit docs render lock clean
+.PHONY: demo check test bench cluster-up cluster-down fmt lint types imports unit docs render lock clean
 
 demo: $(READY) ; $(BIN)/python -m autoscaler backtest demo --output build/demo.html
 check: lint types imports docs unit
 test: check ; $(if $(REAL),$(BIN)/pytest -n 2 $(REAL))
 bench: $(READY) ; $(BIN)/python -m tests.bench
+cluster-up: $(READY) ; @$(BIN)/python -m tests.cluster up
+cluster-down: $(READY) ; @$(BIN)/python -m tests.cluster down
 
 fmt: $(READY) ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 lint: $(READY) ; $(BIN)/ruff format --check . && $(BIN)/ruff check .
