@@ -19,6 +19,8 @@ from autoscaler.model.resources import Resources, format_amount
 
 Document = dict[str, Any]
 
+FIELD_MANAGER = "podnode-autoscaler"
+"""Who we are in `managedFields`."""
 ORIGINAL_REQUESTS = "podnode.io/original-requests"
 """On a workload: by container, the `resources` that its template had (`was`) and what we made of them (`set`)."""
 WANTED_REQUESTS = "podnode.io/requests"

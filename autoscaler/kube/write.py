@@ -29,7 +29,6 @@ from autoscaler.kube.scale import (
 )
 from autoscaler.model.recommendation import ContainerSize
 
-FIELD_MANAGER = "podnode-autoscaler"
 WRITE_SECONDS = 5.0
 """A call's time-out: shorter than the time between a leader's last act and its lease's end."""
 _ATTEMPTS = 4
@@ -55,7 +54,7 @@ class KubeWriter:
         api: ApiServer,
         *,
         dry_run: bool = False,
-        field_manager: str = FIELD_MANAGER,
+        field_manager: str = edits.FIELD_MANAGER,
         resources: ResourceOf | None = None,
         roll_out: bool = True,
     ) -> None:
