@@ -65,19 +65,10 @@ async def up(name: str) -> None:
 
 async def serve(name: str) -> None:
     """Start a cluster and keep it until SIGTERM or SIGINT."""
+    cluster = await Cluster.up(name=name, say=_say)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    starting = asyncio.ensure_future(Cluster.up(name=name, say=_say))
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait((starting,))
-        return
-    stopping.cancel()
-    cluster = await starting
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         _write_state(name, cluster)
         _say(_usage(name, _state(name)))

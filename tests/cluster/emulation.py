@@ -122,6 +122,12 @@ class Emulation:
         self._trace, self.speed, self._trace_seconds = spec, speed, begin_seconds
         self._rebuild(list(self._index_of))
 
+    def reset(self) -> None:
+        """Forget all loads and the scenario: every pod idles."""
+        self._trace, self.speed, self._trace_seconds = None, 1.0, 0.0
+        self._by_hand.clear()
+        self._rebuild(list(self._index_of))
+
     def set_load(self, load: Load) -> None:
         """Set a workload's load, in place of any trace."""
         service = load.service()

@@ -87,6 +87,7 @@ class Emulator:
                 web.get("/metrics", self._metrics),
                 web.put("/load", self._set_load),
                 web.get("/loads", self._loads),
+                web.delete("/loads", self._reset),
                 web.post("/scenario", self._play),
                 web.get("/scenario", self._progress),
             ]
@@ -110,6 +111,10 @@ class Emulator:
 
     async def _loads(self, request: web.Request) -> web.Response:
         return web.json_response(self.emulation.loads())
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        self.emulation.reset()
+        return web.Response(status=204)
 
     async def _play(self, request: web.Request) -> web.Response:
         try:

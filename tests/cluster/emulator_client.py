@@ -45,6 +45,10 @@ class EmulatorClient:
         """Return the present load of each workload by its key, requests a second or cores."""
         return await self._json("GET", "/loads")
 
+    async def reset(self) -> None:
+        """Forget all loads and the scenario: every pod idles."""
+        await self._call("DELETE", "/loads")
+
     async def metrics(self) -> str:
         """Return what Prometheus would read now."""
         return (await self._call("GET", "/metrics")).decode()

@@ -30,8 +30,9 @@ def development_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 async def cluster(development_cluster: Cluster) -> AsyncIterator[Cluster]:
-    """Give the running cluster with `cluster.admin` connected in the test's event loop."""
+    """Give the running cluster, idle, with `cluster.admin` connected in the test's event loop."""
     async with development_cluster.connected():
+        await development_cluster.emulator.reset()
         yield development_cluster
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from autoscaler.errors import AccessError, TransientError
 from autoscaler.kube.client import STRATEGIC, ApiServer
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import COMPONENTS, Cluster
+from tests.cluster.control_plane import Options
 from tests.cluster.emulator_client import OrderError
 from tests.cluster.objects import deployment, is_ready, node
+from tests.cluster.processes import resident_bytes
 from tests.cluster.scenario import create_workloads
 from tests.cluster.waiting import eventually
 
@@ -217,3 +220,13 @@ async def test_a_scenario_plays_on_real_pods(cluster: Cluster, namespace: str, t
     assert {pod["metadata"]["annotations"]["podnode.io/start-seconds"] for pod in pods} == {"1"}
     with pytest.raises(OrderError, match="speed: 0 is not valid; allowed: above 0"):
         await cluster.emulator.play(str(file), speed=0.0)
+
+
+async def test_nothing_is_left_of_a_cluster() -> None:
+    own = await Cluster.up(name=f"once-{os.getpid()}", options=Options(metrics=False), say=lambda text: None)
+    folder = own.layout.folder
+    ids = [own.process(name).pid for name in COMPONENTS if name not in ("emulator", "prometheus")]
+    assert all(map(resident_bytes, ids))
+    own.close()
+    assert not any(map(resident_bytes, ids))
+    assert not folder.exists()

@@ -91,6 +91,16 @@ def test_a_load_by_hand_comes_before_the_trace() -> None:
     assert emulation.loads()[service.key] == 3.0
 
 
+def test_a_reset_leaves_every_pod_idle() -> None:
+    emulation = Emulation()
+    emulation.play(load_scenario("tiny").world(), speed=60.0)
+    emulation.set_load(Load(namespace="shop", name="web", cores=3.0))
+    emulation.reset()
+    emulation.update(keyed(pod("a")), [NODE])
+    emulation.advance(1.0)
+    assert set(emulation.loads().values()) == {0.0}
+
+
 def test_a_pod_over_its_limit_is_named_until_it_was_restarted() -> None:
     emulation, limits = Emulation(), {"memory": "128Mi"}
     emulation.set_load(Load(namespace="shop", name="web", memory_bytes=200e6))
