@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoscaler.model.pod import Pod
+from autoscaler.model.readings import Missing, MissingReason, Sample, Signal, SignalKind
+from autoscaler.sources.answers import Labels, RangeRow, Row, number_of, samples_of
+from autoscaler.sources.pod_readings import Measured, Moment, read_total
+from autoscaler.sources.promql import unbalanced, union
+from autoscaler.sources.tables import fresh, pods_by_workload, table_of
+from autoscaler.sources.user_queries import LONGEST_WAIT, UserQueries
+from autoscaler.testing.builders import NOW, make_pod
+
+WEB = "default/Deployment/web"
+amounts = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
+texts = st.one_of(st.floats().map(str), st.sampled_from(["NaN", "+Inf", "-Inf", "", "x", "1e400", "-0"]), st.text())
+
+
+def moment(pods: Sequence[Pod], *, min_coverage: float = 0.8) -> Moment:
+    by_workload = pods_by_workload(pods, {WEB})
+    return Moment(at=NOW, window=120.0, resolution=30.0, min_coverage=min_coverage, pods=by_workload)
+
+
+def total(pods: Sequence[Pod], values: Sequence[float], **options: float) -> Sample | Missing:
+    rows = [Row(Labels("default", pod.name), (NOW, str(value))) for pod, value in zip(pods, values, strict=False)]
+    table, taken = fresh(table_of(rows), None, at=NOW, stale_after=90.0)
+    measured = Measured(table=table, taken=taken, what="cpu")
+    reading = read_total(Signal(WEB, SignalKind.CPU), measured, moment(pods, **options))
+    assert isinstance(reading, Sample | Missing)
+    return reading
+
+
+@given(texts)
+def test_a_value_is_an_amount_or_has_a_reason(text: str) -> None:
+    found = number_of(text)
+    assert isinstance(found, MissingReason) or 0 <= found < float("inf")
+
+
+@given(amounts, st.integers(0, 12))
+def test_a_sample_that_is_lacking_never_lowers_a_total_below_its_share(values: list[float], lacking: int) -> None:
+    pods = [make_pod(f"web-{number}") for number in range(len(values) + lacking)]
+    reading = total(pods, values)
+    if len(values) < 0.8 * len(pods):
+        assert isinstance(reading, Missing)
+        assert reading.reason is MissingReason.PARTIAL
+    else:
+        assert isinstance(reading, Sample)
+        assert reading.value >= sum(values) * (1 - 1e-9)
+        mean = reading.value / len(pods)
+        assert min(values) * (1 - 1e-9) <= mean <= max(values) * (1 + 1e-9)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "app"]), texts), max_size=12))
+def test_a_pod_has_a_value_or_a_flaw_but_never_both(rows: list[tuple[str, str, str]]) -> None:
+    table = table_of(Row(Labels("default", pod, container), (NOW, text)) for pod, container, text in rows)
+    assert not table.values.keys() & table.flaws.keys()
+    assert {f"default/{pod}" for pod, _, _ in rows} == table.values.keys() | table.flaws.keys()
+    assert all(0 <= value < float("inf") for entry in table.values.values() for _, value in entry)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**31), st.floats(0, 1e12)), max_size=50))
+def test_samples_read_back_what_was_written(pairs: list[tuple[int, float]]) -> None:
+    written = "[" + ",".join(f'[{time},"{value!r}"]' for time, value in pairs) + "]"
+    times, values = samples_of(RangeRow(Labels(), msgspec.Raw(written.encode())))
+    assert list(zip(times.tolist(), values.tolist(), strict=True)) == pairs
+
+
+@given(st.text(alphabet="ab()[]{}\"'`\\#\n "))
+def test_a_query_that_passes_cannot_close_what_is_around_it(query: str) -> None:
+    if unbalanced(query) is None:
+        assert unbalanced(union([query, "up"])) is None
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 80), st.sets(st.integers(0, 79), max_size=6), st.integers(2, 9))
+def test_good_queries_are_all_read_in_the_end_whatever_the_bad_ones(count: int, bad: set[int], room: int) -> None:
+    queries = [f"q{number}" for number in range(count)]
+    wrong = {f"q{number}" for number in bad}
+    users, read = UserQueries(), set[str]()
+    for cycle in range(60):
+        read = _cycle(users, queries, wrong, at=float(cycle), room=room)
+        if read == set(queries) - wrong:
+            break
+    assert read == set(queries) - wrong
+    assert _cycle(users, queries, set(), at=60.0 + LONGEST_WAIT, room=99) == set(queries), "they are tried again"
+
+
+def _cycle(users: UserQueries, queries: Sequence[str], wrong: set[str], *, at: float, room: int) -> set[str]:
+    """Send as many groups as there is room for; return the queries that were answered."""
+    answered: set[str] = set()
+    queue = users.groups(queries, at=at)
+    for _ in range(room):
+        if not queue:
+            break
+        group = queue.pop(0)
+        if wrong & set(group):
+            queue += users.failed(group, "refused", at=at)
+        else:
+            users.answered(group)
+            answered |= set(group)
+    return answered
