@@ -6,6 +6,7 @@ A cycle costs at most `asking.MOST_QUERIES` queries, whatever the number of work
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,8 @@ ASKS: Mapping[SignalKind, tuple[Question, ...]] = {
 }
 """The questions behind each kind: its own first, then when it was measured, and what was measured twice."""
 _TIMES = (Question.CPU_TIME, Question.MEMORY_TIME)
+_SIGNALS_AT_ONCE = 1000
+"""So many readings are put together before others on the event loop get their turn."""
 _PER_POD = frozenset({SignalKind.POD_CPU, SignalKind.POD_MEMORY})
 
 
@@ -130,9 +133,9 @@ class PrometheusSource:
             raise lost
         for table in answers.tables.values():
             self.flaws.update(table.flaws.values())
-        return self._assemble(signals, answers, at)
+        return await self._assemble(signals, answers, at)
 
-    def _assemble(self, signals: Sequence[Signal], answers: Answers, at: float) -> dict[Signal, Reading]:
+    async def _assemble(self, signals: Sequence[Signal], answers: Answers, at: float) -> dict[Signal, Reading]:
         settings = self._settings
         moment = Moment(
             at=at,
@@ -141,10 +144,14 @@ class PrometheusSource:
             min_coverage=settings.min_coverage,
             pods=pods_by_workload(self._pods(), {signal.workload for signal in signals}),
         )
-        kinds = {signal.kind for signal in signals} & ASKS.keys()
-        measured = {kind: self._measured(kind, answers.tables, at) for kind in kinds}
+        measured: dict[SignalKind, Measured] = {}
+        for kind in {signal.kind for signal in signals} & ASKS.keys():
+            await asyncio.sleep(0)
+            measured[kind] = self._measured(kind, answers.tables, at)
         readings: dict[Signal, Reading] = {}
-        for signal in signals:
+        for number, signal in enumerate(signals):
+            if number % _SIGNALS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if signal.kind is SignalKind.PROMETHEUS:
                 readings[signal] = self._users.reading_of(signal.name, answers.users)
             elif signal.kind is SignalKind.READY:
