@@ -8,13 +8,14 @@ may be done twice.
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,8 @@ CALL_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 """When to try again where the server does not say."""
+MOST_RETRY_SECONDS = 300.0
+"""However long the server says."""
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -262,10 +265,12 @@ async def _whole_lines(content: aiohttp.StreamReader, path: str) -> AsyncIterato
 
 def _refused(method: str, path: str, answer: aiohttp.ClientResponse, body: bytes) -> AutoscalerError:
     """Return the error that says what the server's refusal means."""
-    return error_of(answer.status, body, call=f"{method} {path}", retry_after=answer.headers.get("Retry-After", ""))
+    return error_of(answer.status, body, call=f"{method} {path}", headers=answer.headers)
 
 
-def error_of(code: int, body: bytes, *, call: str, retry_after: str = "") -> AutoscalerError:
+def error_of(
+    code: int, body: bytes, *, call: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> AutoscalerError:
     """Return the error for an HTTP status and its body, a Status object or not; also for one inside a watch."""
     try:
         status = msgspec.json.decode(body, type=_Status)
@@ -281,7 +286,7 @@ def error_of(code: int, body: bytes, *, call: str, retry_after: str = "") -> Aut
     if code in (409, 412):
         return AlreadyExistsError(text) if status.reason == "AlreadyExists" else ConflictError(text)
     if code == 429 or code >= 500:
-        return TransientError(text, retry_after_seconds=_seconds(retry_after))
+        return TransientError(text, retry_after_seconds=_wait(headers))
     return RefusedError(call, f"{code} {status.text}")
 
 
@@ -290,17 +295,21 @@ def _by_admission(status: _Status) -> bool:
     return status.reason == "Forbidden" and 'User "' not in status.message
 
 
-def _seconds(retry_after: str) -> float:
-    """Return a Retry-After header in seconds: RFC 9110 allows a number or a date."""
+def _wait(headers: Mapping[str, str]) -> float:
+    """Return a Retry-After header in seconds: RFC 9110 allows a number, or a date by the server's clock."""
+    asked = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(asked)
     except ValueError:
-        pass
+        seconds = _until(asked, headers.get("Date", ""))
+    return min(max(0.0, seconds), MOST_RETRY_SECONDS) if math.isfinite(seconds) else RETRY_SECONDS
+
+
+def _until(then: str, now: str) -> float:
     try:
-        when = parsedate_to_datetime(retry_after)
-    except ValueError:
+        return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, TypeError):
         return RETRY_SECONDS
-    return max(0.0, when.timestamp() - time.time())
 
 
 def _no_answer(method: str, path: str, error: BaseException) -> TransientError:
