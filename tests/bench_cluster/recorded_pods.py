@@ -119,7 +119,7 @@ def _container(size: int, number: int) -> dict[str, Any]:
         "name": f"c{number}",
         "image": f"registry.example.com/team/service-{number}:1.{size}.0",
         "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
-        "env": [{"name": f"SETTING_{key}", "value": f"a value of setting {key} of this"} for key in range(10)],
+        "env": [{"name": f"SETTING_{key}", "value": f"a value of setting {key} of this"} for key in range(12)],
         "resources": _resources(size, number),
         "volumeMounts": [{"name": "config", "mountPath": "/etc/config", "readOnly": True}, mount],
         "livenessProbe": probe,
