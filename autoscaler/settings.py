@@ -96,6 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """how often containers are measured: the scrape interval of cAdvisor's metrics"""
     prometheus_window: Duration = Duration("2m")
     """how far back a rate may reach: at least two resolutions, better four"""
+    prometheus_slow: Duration | None = None
+    """a request slower than this counts as slow: a bound of your histograms' buckets; none is slow if not given"""
     prometheus_timeout: Duration = Duration("10s")
     """how long one query may take"""
     leader_elect: bool = True

@@ -28,7 +28,7 @@ def metrics_source(settings: Settings, api: ApiServer, clock: Clock, *, pods: Po
     """
     from autoscaler.sources.metrics_api import MetricsApiSource
 
-    cluster = MetricsApiSource(api, clock, pods=pods)
+    cluster = MetricsApiSource(api, clock=clock, pods=pods)
     if settings.metrics_source is MetricsFrom.METRICS_API:
         return cluster
     if not settings.prometheus_url:
@@ -51,6 +51,7 @@ def metrics_source(settings: Settings, api: ApiServer, clock: Clock, *, pods: Po
             queries=dict(_pairs(settings.prometheus_query, "=")),
             resolution_seconds=settings.prometheus_resolution.seconds,
             window_seconds=settings.prometheus_window.seconds,
+            slow_seconds=settings.prometheus_slow.seconds if settings.prometheus_slow is not None else None,
             timeout_seconds=settings.prometheus_timeout.seconds,
         ),
         pods=pods,
