@@ -29,6 +29,7 @@ PODS, EVENTS = 150_000, 30_000
 LIMIT_LIST_SECONDS, LIMIT_POD_BYTES, LIMIT_EVENTS, LIMIT_BLOCK_MS = 15.0, 1024.0, 10_000.0, 50.0
 WAIT_SECONDS = 300.0
 TICK_SECONDS = 0.005
+CLOCK = SystemClock()
 _RUN = "import sys; from tests.bench_cluster.bench_store import child; child(int(sys.argv[1]), sys.argv[2])"
 
 
@@ -78,7 +79,7 @@ def _server(pods: int) -> Iterator[str]:
 async def _measure(pods: int, url: str) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         api = await ApiServer.connect(kubeconfig=_kubeconfig(Path(folder), url))
-    store = ClusterStore(api, SystemClock())
+    store = ClusterStore(api, CLOCK)
     # As `autoscaler run` does, so that no collection walks through the libraries again.
     gc.collect()
     gc.freeze()
@@ -102,13 +103,13 @@ async def _measure(pods: int, url: str) -> dict[str, float]:
 
 
 async def _events(store: ClusterStore, ticker: _Ticker, url: str) -> dict[str, float]:
-    await asyncio.sleep(2 * TICK_SECONDS)
+    await CLOCK.sleep(2 * TICK_SECONDS)
     ticker.longest_ms()
     began = time.process_time()
     async with aiohttp.ClientSession() as session, session.get(f"{url}/events", params={"count": str(EVENTS)}):
         pass
     while next(each.events for each in store.counts() if each.kind == "Pod") < EVENTS:
-        await asyncio.sleep(0.01)
+        await CLOCK.sleep(0.01)
     spent, block = time.process_time() - began, ticker.longest_ms()
     return {
         "events_cpu_seconds": spent,
@@ -132,7 +133,7 @@ class _Ticker:
     async def run(self) -> None:
         last = time.process_time()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await CLOCK.sleep(TICK_SECONDS)
             now = time.process_time()
             self._longest = max(self._longest, now - last)
             last = now

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from autoscaler.clock import ManualClock
+from autoscaler.clock import ManualClock, SystemClock
 from autoscaler.kube.client import ApiServer
 
 Query = Mapping[str, str]
@@ -28,7 +28,7 @@ class FastClock(ManualClock):
     async def sleep(self, seconds: float) -> None:
         if seconds > 0:
             self.pauses.append(seconds)
-        await asyncio.sleep(0)
+        await SystemClock().sleep(0)
         self.advance(seconds)
 
 
