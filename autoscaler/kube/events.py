@@ -104,7 +104,7 @@ class EventRecorder:
         *,
         instance: str = "podnode-autoscaler",
         per_minute: int = 60,
-        refresh_seconds: float = 60.0,
+        refresh_seconds: float = 300.0,
         deadline_seconds: float = 10.0,
     ) -> None:
         self._api, self._clock = api, clock

@@ -149,7 +149,6 @@ class StatusWriter:
     async def _write(self, each: ObjectStatus) -> None:
         metadata = {"name": each.name}
         metadata |= {"namespace": each.namespace} if each.namespace else {}
-        metadata |= {"uid": each.uid} if each.uid else {}
         body = {
             "apiVersion": each.resource.api_version,
             "kind": each.kind,
