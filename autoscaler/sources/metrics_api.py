@@ -23,8 +23,9 @@ from autoscaler.errors import TransientError
 from autoscaler.interfaces import Clock
 from autoscaler.kube.client import ApiServer, NotFoundError
 from autoscaler.model.pod import Pod
-from autoscaler.model.readings import Missing, MissingReason, Reading, Sample, Series, Signal, SignalKind
+from autoscaler.model.readings import Missing, MissingReason, Reading, Series, Signal, SignalKind
 from autoscaler.sources.custom_metrics import CUSTOM_KINDS, CustomMetrics
+from autoscaler.sources.noting import Noting
 from autoscaler.sources.pod_readings import Measured, Moment, count_ready, read_pods, read_total
 from autoscaler.sources.quantities import epoch, thousandths, window_seconds
 from autoscaler.sources.tables import Table, Values, fresh, pods_by_workload
@@ -103,8 +104,12 @@ class MetricsApiSource:
     ) -> None:
         self._api, self._pods, self._settings = api, pods, settings
         self._custom = CustomMetrics(api, clock, timeout=settings.timeout_seconds)
-        self._usable: dict[Signal, float] = {}
-        self.missing: Counter[MissingReason] = Counter()
+        self._noting = Noting()
+
+    @property
+    def missing(self) -> Counter[MissingReason]:
+        """How many readings were Missing, by reason."""
+        return self._noting.missing
 
     async def read(self, signals: Sequence[Signal], at: float) -> Mapping[Signal, Reading]:
         """Return a reading for each signal, as of *at*."""
@@ -121,7 +126,7 @@ class MetricsApiSource:
             )
         ):
             found.update(readings)
-        return {signal: self._noted(signal, found[signal]) for signal in signals}
+        return self._noting.noted(signals, found)
 
     async def history(self, signal: Signal, start: float, end: float, step: float) -> Series:
         """Return gaps only: the metrics APIs have no past."""
@@ -183,15 +188,6 @@ class MetricsApiSource:
         table = usage.tables[_RESOURCE_OF[kind]]
         kept, taken = fresh(table, usage.times, at=at, stale_after=self._settings.stale_after_seconds)
         return Measured(table=kept, taken=taken, what=_RESOURCE_OF[kind], windows=usage.windows)
-
-    def _noted(self, signal: Signal, reading: Reading) -> Reading:
-        """Return a reading; one that is Missing says since when."""
-        if isinstance(reading, Missing):
-            self.missing[reading.reason] += 1
-            since = self._usable.get(signal, 0.0)
-            return Missing(reading.reason, reading.detail, since) if since else reading
-        self._usable[signal] = reading.at if isinstance(reading, Sample) else max(s.at for s in reading.samples)
-        return reading
 
 
 def _table(items: Collection[_PodMetrics], resource: str) -> Table:

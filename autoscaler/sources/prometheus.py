@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from autoscaler.errors import AutoscalerError
 from autoscaler.interfaces import Clock, MetricsSource
 from autoscaler.model.pod import Pod
-from autoscaler.model.readings import Missing, MissingReason, Reading, Sample, Series, Signal, SignalKind
+from autoscaler.model.readings import Missing, MissingReason, Reading, Series, Signal, SignalKind
 from autoscaler.sources.asking import Answers, Asker, failed
 from autoscaler.sources.connection import Connection
 from autoscaler.sources.history import History
+from autoscaler.sources.noting import Noting
 from autoscaler.sources.pod_readings import Measured, Moment, count_ready, read_pods, read_total
 from autoscaler.sources.promql import CONVENTIONS, Question, fixed_queries
 from autoscaler.sources.settings import PrometheusSettings, check_settings
@@ -79,8 +80,7 @@ class PrometheusSource:
             self._connection, fixed_queries(settings), self._users, lookback=settings.stale_after_seconds
         )
         self._history = History(settings, self._past, pods)
-        self._usable: dict[Signal, float] = {}
-        self.missing: Counter[MissingReason] = Counter()
+        self._noting = Noting()
         self.flaws: Counter[MissingReason] = Counter()
         self.last_queries = 0
         self.last_seconds = 0.0
@@ -89,6 +89,11 @@ class PrometheusSource:
     def outcomes(self) -> Counter[str]:
         """How many queries were answered (ok, partial), failed, were refused, or got no answer."""
         return self._connection.outcomes + self._past.outcomes
+
+    @property
+    def missing(self) -> Counter[MissingReason]:
+        """How many readings were Missing, by reason."""
+        return self._noting.missing
 
     async def read(self, signals: Sequence[Signal], at: float) -> Mapping[Signal, Reading]:
         """Return a reading for each signal, as of *at*."""
@@ -102,7 +107,7 @@ class PrometheusSource:
             found.update(readings)
         self.last_queries = self._connection.outcomes.total() - sent
         self.last_seconds = self._clock.monotonic() - began
-        return {signal: self._noted(signal, found[signal]) for signal in signals}
+        return self._noting.noted(signals, found)
 
     async def history(self, signal: Signal, start: float, end: float, step: float) -> Series:
         """
@@ -186,12 +191,3 @@ class PrometheusSource:
             return await self._other.read(signals, at)
         except AutoscalerError as error:
             return dict.fromkeys(signals, failed(error))
-
-    def _noted(self, signal: Signal, reading: Reading) -> Reading:
-        """Return a reading; one that is Missing says since when."""
-        if isinstance(reading, Missing):
-            self.missing[reading.reason] += 1
-            since = self._usable.get(signal, 0.0)
-            return Missing(reading.reason, reading.detail, since) if since else reading
-        self._usable[signal] = reading.at if isinstance(reading, Sample) else max(s.at for s in reading.samples)
-        return reading

@@ -24,6 +24,7 @@ from autoscaler.sources.settings import PrometheusSettings
 from autoscaler.testing.builders import make_pod, make_shape
 from tests.bench_cluster.recorded_prometheus import POINTS, SERIES, pod_names
 
+CLOCK = SystemClock()
 PODS, WORKLOADS, USER_QUERIES, CYCLES = 10_000, 3_000, 300, 5
 DAYS, STEP = 14.0, 60.0
 LIMIT_QUERIES, LIMIT_RANGE_SECONDS, LIMIT_CYCLE_SECONDS = 12, 1.0, 0.4
@@ -48,7 +49,7 @@ async def _measure(url: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     gc.collect()
     gc.freeze()
-    async with aclosing(PrometheusSource(settings, pods=lambda: pods, clock=SystemClock())) as source:
+    async with aclosing(PrometheusSource(settings, pods=lambda: pods, clock=CLOCK)) as source:
         for name, signals in (("joint", joint), ("every_kind", every + users)):
             spent, block = await _cycles(source, signals)
             limit = LIMIT_CYCLE_SECONDS if name == "joint" else None
@@ -71,7 +72,7 @@ async def _cycles(source: PrometheusSource, signals: list[Signal]) -> tuple[floa
         began = time.process_time()
         readings = await source.read(signals, time.time())
         spent.append(time.process_time() - began)
-        await asyncio.sleep(2 * TICK_SECONDS)
+        await CLOCK.sleep(2 * TICK_SECONDS)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -97,7 +98,7 @@ async def _range(settings: PrometheusSettings) -> float:
 async def _history_queries(settings: PrometheusSettings, pods: list[Pod]) -> dict[str, object]:
     """Return how many queries learning from two weeks of all workloads sends, asked one by one as `refit` does."""
     now = time.time()
-    async with aclosing(PrometheusSource(settings, pods=lambda: pods, clock=SystemClock())) as source:
+    async with aclosing(PrometheusSource(settings, pods=lambda: pods, clock=CLOCK)) as source:
         keys = sorted({pod.workload for pod in pods})[:256]
         for key in keys:
             for kind in LEARNT:
@@ -134,7 +135,7 @@ class _Ticker:
     async def run(self) -> None:
         last = time.process_time()
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await CLOCK.sleep(TICK_SECONDS)
             now = time.process_time()
             self.longest = max(self.longest, now - last)
             last = now
