@@ -12,7 +12,7 @@ lead it takes over what the leader saved, and decides at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,7 +25,7 @@ from autoscaler.controller.observe import Learned, Readings
 from autoscaler.controller.triggers import Trigger, Triggers
 from autoscaler.controller.waiting import unless_set
 from autoscaler.errors import AutoscalerError
-from autoscaler.interfaces import Recommender
+from autoscaler.interfaces import Outcome, Recommender
 from autoscaler.model.policy import Policies
 from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.telemetry.logs import Log
@@ -37,10 +37,11 @@ GRACE_SECONDS = 10.0
 """How long a turn may go on after a stop: actions not yet begun are held by then, one in hand is finished."""
 READY_SECONDS = 300.0
 _RETRY_SECONDS = 300.0
+_MOST_UNTOLD = 10_000
 log = Log(__name__)
 
-Publish = Callable[[Cycle], Awaitable[None]]
-"""Tells the cluster's users what was decided: statuses, events."""
+Publish = Callable[[Cycle, Sequence[Outcome]], Awaitable[None]]
+"""Tells the cluster's users what was decided in the newest turn, and done in it and those before: statuses, events."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,7 @@ class Controller:
         self._leading = asyncio.Event()
         self._learn_at = self._clock.monotonic()
         self._readings: Readings = ()
+        self._untold: list[Outcome] = []
         self._read_at = -float("inf")
 
     def stop(self) -> None:
@@ -196,6 +198,7 @@ class Controller:
         self.health.turned()
         self.metrics.last_turn.set(self._clock.now())
         measure_cycle(self.metrics, cycle)
+        self._untold = [*self._untold, *cycle.outcomes][-_MOST_UNTOLD:]
         self._news.set()
         self._leading.set()
         _log_cycle(cycle)
@@ -233,9 +236,9 @@ class Controller:
             cycle = self.last
             if cycle is None or self._parts.publish is None or not self._parts.gate.lead.may_act():
                 continue
-            result = "failed"
+            result, outcomes, self._untold = "failed", self._untold, []
             try:
-                await self._parts.publish(cycle)
+                await self._parts.publish(cycle, outcomes)
                 result = "done"
             except (AutoscalerError, TimeoutError) as error:
                 log.warning("statuses and events not published", reason=str(error) or "no answer in time")

@@ -1,20 +1,93 @@
-"""Tells the cluster's users what was decided: statuses and events."""
+"""Tells the cluster's users what was decided and done: statuses of our objects, and events."""
 
 from __future__ import annotations
 
-from autoscaler.controller.gate import Gate
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
 from autoscaler.controller.in_force import PoliciesInForce
 from autoscaler.controller.loop import Cycle
-from autoscaler.interfaces import Clock
-from autoscaler.kube.client import ApiServer
-from autoscaler.telemetry.metrics import Metrics
+from autoscaler.errors import ConflictError, TransientError
+from autoscaler.interfaces import Clock, Outcome
+from autoscaler.kube.client import CALL_SECONDS, JSON, ApiServer
+from autoscaler.kube.event_text import events_of
+from autoscaler.kube.events import EventRecorder, ObjectEvent
+from autoscaler.kube.status import StatusWriter
+from autoscaler.kube.status_text import ObjectStatus, Told, statuses_of
+
+RETRY_SECONDS = 10.0
+
+
+class LeadersCalls:
+    """An API server's calls, of which those that write are the leader's alone."""
+
+    def __init__(self, api: ApiServer, may_act: Callable[[], bool]) -> None:
+        self._api = api
+        self._may_act = may_act
+
+    async def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, timeout: float = CALL_SECONDS, accept: str = JSON
+    ) -> bytes:
+        return await self._api.get(path, params=params, timeout=timeout, accept=accept)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = JSON,
+        params: Mapping[str, str] | None = None,
+        timeout: float = CALL_SECONDS,
+    ) -> bytes:
+        """
+        Send, unless somebody else may lead by now.
+
+        Raises:
+            ConflictError: this process does not lead (any more).
+        """
+        if not self._may_act():
+            raise ConflictError(f"{method} {path}: not sent, this process does not lead")
+        return await self._api.send(method, path, body, content_type=content_type, params=params, timeout=timeout)
 
 
 class Publisher:
-    def __init__(
-        self, api: ApiServer, clock: Clock, *, policies: PoliciesInForce, gate: Gate, metrics: Metrics
-    ) -> None:
-        self._api = api
+    """Publishes turns; *documents* gives the objects whose status is ours."""
 
-    async def publish(self, cycle: Cycle) -> None:
-        """Publish."""
+    def __init__(
+        self,
+        calls: LeadersCalls,
+        clock: Clock,
+        *,
+        documents: Callable[[], Iterable[Mapping[str, Any]]],
+        policies: PoliciesInForce,
+        instance: str,
+    ) -> None:
+        self._documents = documents
+        self._policies = policies
+        self._statuses = StatusWriter(calls, clock)
+        self._events = EventRecorder(calls, clock, instance=instance)
+
+    async def publish(self, cycle: Cycle, outcomes: Sequence[Outcome]) -> None:
+        """
+        Write what is news.
+
+        Raises:
+            TransientError: not all could be written; the next turn tries again.
+        """
+        documents, problems = tuple(self._documents()), self._policies.problems
+        told = Told(snapshot=cycle.snapshot, policies=cycle.policies, decision=cycle.decision, problems=problems)
+        statuses, events = await asyncio.to_thread(_texts, documents, told, outcomes)
+        counts = await self._events.publish(events)
+        published = await self._statuses.publish(statuses)
+        if published.failed or counts.failed:
+            message = f"{published.failed} statuses and {counts.failed} events not written: {published.problem}"
+            raise TransientError(message.rstrip(": "), retry_after_seconds=RETRY_SECONDS)
+
+
+def _texts(
+    documents: Sequence[Mapping[str, Any]], told: Told, outcomes: Sequence[Outcome]
+) -> tuple[Sequence[ObjectStatus], Sequence[ObjectEvent]]:
+    statuses = statuses_of(documents, told)
+    return statuses, events_of(outcomes, statuses, told.policies)

@@ -37,7 +37,7 @@ from autoscaler.controller.measure import MeasuredProvider, watch_loop_lag
 from autoscaler.controller.observe import Sources
 from autoscaler.controller.off_loop import off_loop
 from autoscaler.controller.parts import ListPriced, cloud_provider, metrics_source
-from autoscaler.controller.publish import Publisher
+from autoscaler.controller.publish import LeadersCalls, Publisher
 from autoscaler.controller.server import debugging, probes, served
 from autoscaler.controller.telling import ActionLog
 from autoscaler.controller.triggers import Triggers
@@ -96,10 +96,13 @@ async def run_controller(settings: Settings, *, clock: Clock | None = None, inst
 class _Live:
     """What was assembled."""
 
-    def __init__(self, api: ApiServer, clock: Clock, *, store: ClusterStore, lease: Lease | None) -> None:
+    def __init__(
+        self, api: ApiServer, clock: Clock, *, store: ClusterStore, policies: PoliciesInForce, lease: Lease | None
+    ) -> None:
         self.api = api
         self.clock = clock
         self.store = store
+        self.policies = policies
         self.lease = lease
         self.lead: Leadership = lease or Alone()
         self.metrics = Metrics()
@@ -122,8 +125,8 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     )
     identity = settings.identity or f"{socket.gethostname()}_{os.getpid()}"
     lease = _lease(settings, api, clock, identity=identity)
-    live = _Live(api, clock, store=store, lease=lease)
     policies = PoliciesInForce(store.documents, files=settings.policies)
+    live = _Live(api, clock, store=store, policies=policies, lease=lease)
     provider = cloud_provider(settings, api, clock, groups=policies.node_groups)
     if provider is not None:
         stack.push_async_callback(provider.aclose)
@@ -149,7 +152,8 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         actuator=_actuator(settings, live, provider, gate=gate, told=ActionLog(clock, live.metrics, others=told)),
         decide_in_thread=True,
     )
-    publisher = Publisher(api, clock, policies=policies, gate=gate, metrics=live.metrics)
+    calls = LeadersCalls(api, live.lead.may_act)
+    publisher = Publisher(calls, clock, documents=store.documents, policies=policies, instance=identity)
     live.controller = Controller(
         Parts(
             ports=ports,
@@ -158,7 +162,7 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
             gate=gate,
             period=period,
             engines=engines,
-            checkpoint=_checkpoint(settings, api),
+            checkpoint=_checkpoint(settings, api, calls),
             identity=identity,
             publish=publisher.publish,
             metrics=live.metrics,
@@ -174,18 +178,18 @@ def _lease(settings: Settings, api: ApiServer, clock: Clock, *, identity: str) -
     return Lease(api, clock, name=settings.lease_name, namespace=namespace, identity=identity)
 
 
-def _checkpoint(settings: Settings, api: ApiServer) -> Checkpoint | None:
+def _checkpoint(settings: Settings, api: ApiServer, calls: LeadersCalls) -> Checkpoint | None:
+    form, _, rest = settings.checkpoint.partition(":")
+    if form == "none":
+        return None
     from autoscaler.kube.checkpoints import ConfigMapCheckpoint, FileCheckpoint
 
-    form, _, rest = settings.checkpoint.partition(":")
     if form == "file":
         return FileCheckpoint(Path(rest))
-    if form == "configmap":
-        if settings.actuate is not Actuate.APPLY:
-            raise InputError("--checkpoint", "", settings.checkpoint, "none or file:PATH, unless --actuate apply")
-        namespace = settings.lease_namespace or api.namespace
-        return ConfigMapCheckpoint(api, name=rest or settings.lease_name, namespace=namespace)
-    return None
+    if settings.actuate is not Actuate.APPLY:
+        raise InputError("--checkpoint", "", settings.checkpoint, "none or file:PATH, unless --actuate apply")
+    namespace = settings.lease_namespace or api.namespace
+    return ConfigMapCheckpoint(calls, name=rest or settings.lease_name, namespace=namespace)
 
 
 def _actuator(
@@ -257,13 +261,13 @@ async def _freeze(live: _Live) -> None:
 
 async def _measure_store(live: _Live) -> None:
     """Keep the metrics that are not of a turn up to date."""
-    seen: dict[str, int] = {}
+    seen = 0
     while True:
         live.metrics.staleness.set(live.store.staleness(live.clock.monotonic()) if live.store.is_ready else 0.0)
-        for count in live.store.counts():
-            restarts = max(0, count.lists - 1)
-            live.metrics.restarts.inc(restarts - seen.get(count.kind, 0))
-            seen[count.kind] = restarts
+        restarts = sum(max(0, count.lists - 1) for count in live.store.counts())
+        live.metrics.restarts.inc(max(0, restarts - seen))
+        live.metrics.policy_problems.set(len(live.policies.problems))
+        seen = restarts
         await live.clock.sleep(MEASURE_SECONDS)
 
 

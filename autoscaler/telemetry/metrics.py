@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from autoscaler import __version__
 
@@ -33,6 +41,8 @@ class Metrics:
     """All metrics of one controller; set and counted by `autoscaler.controller`."""
 
     def __init__(self) -> None:
+        # Without this each counter has a second series that says when it began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=True)
         self.described: list[Described] = []
         self._turns()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from autoscaler.controller.app import Controller
 from autoscaler.controller.loop import Cycle
 from autoscaler.errors import TransientError
-from autoscaler.interfaces import MetricsSource
+from autoscaler.interfaces import MetricsSource, Outcome
 from autoscaler.model.plan import Decision
 from autoscaler.model.policy import Policies
 from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
@@ -181,10 +182,12 @@ async def test_models_are_learned_beside_the_turns() -> None:
 async def test_turns_do_not_wait_for_what_is_published() -> None:
     setting = Setting()
     published: list[Cycle] = []
+    told: list[Outcome] = []
     go_on = asyncio.Event()
 
-    async def publish(cycle: Cycle) -> None:
+    async def publish(cycle: Cycle, outcomes: Sequence[Outcome]) -> None:
         published.append(cycle)
+        told.extend(outcomes)
         await go_on.wait()
         raise TransientError("no", retry_after_seconds=1)
 
@@ -193,6 +196,9 @@ async def test_turns_do_not_wait_for_what_is_published() -> None:
         assert len(published) == 1
         go_on.set()
         await eventually(lambda: len(published) >= 3)
+    # No outcome is lost, nor told twice.
+    assert told == setting.told[: len(told)]
+    assert len(told) > len(published)
     assert controller.metrics.registry.get_sample_value("podnode_publications_total", {"result": "failed"})
 
 
