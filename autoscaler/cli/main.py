@@ -27,6 +27,8 @@ COMMANDS = {
     "explain": "say why a pod, node or workload is as it is",
     "replay": "decide again on a decision record and compare",
     "policy": "check policy documents and test policy packs",
+    "convert": "turn documents of other autoscalers into ours, and say what is lost",
+    "crds": "print the CustomResourceDefinitions of our kinds",
 }
 
 

@@ -61,6 +61,7 @@ _FACES = {
             _Column("Engine", ".spec.policy.engine", priority=1),
             _Column("USD/day now", ".status.cost.currentPerDay", priority=1),
             _Column("Message", ".status.reasons[0].message", priority=1),
+            _VALID._replace(priority=1),
             _AGE,
         ),
     ),

@@ -162,7 +162,7 @@ class _Reader:
         self._errors: list[PolicyError] = []
 
     def read(self, documents: Iterable[Document]) -> tuple[Policies, list[PolicyError]]:
-        for document in _flat(documents):
+        for document in flat_documents(documents):
             try:
                 self._read(document)
             except PolicyError as error:
@@ -204,7 +204,8 @@ class _Reader:
         return tuple(found for _, found in sorted(self._found.items()) if isinstance(found, kind))
 
 
-def _flat(documents: Iterable[Document]) -> Iterator[Document]:
+def flat_documents(documents: Iterable[Document]) -> Iterator[Document]:
+    """Yield the documents, a `kind: List` as its items."""
     for document in documents:
         value = document.value
         if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):

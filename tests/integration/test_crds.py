@@ -31,8 +31,9 @@ async def api(cluster: Cluster) -> ApiServer:
 
 
 def _shipped() -> Iterator[Any]:
-    """Yield every document of ours in the policy packs, the samples and the pages."""
-    files = [*ROOT.glob("policies/*/policy.yaml"), *ROOT.glob("deploy/samples/*.yaml")]
+    """Yield every document of ours in the policy packs, the samples, the pages, and what conversions give."""
+    patterns = ("policies/*/policy.yaml", "deploy/samples/*.yaml", "tests/data/convert/expected/*.yaml")
+    files = [file for pattern in patterns for file in ROOT.glob(pattern)]
     texts = [(str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")) for file in sorted(files)]
     for page in sorted(ROOT.glob("docs/**/*.md")):
         blocks = _YAML_BLOCK.findall(page.read_text(encoding="utf-8"))
