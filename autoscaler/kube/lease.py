@@ -17,6 +17,7 @@ holder's next renewal is refused.
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from datetime import UTC, datetime
 from random import Random
@@ -26,7 +27,7 @@ import msgspec
 
 from autoscaler.errors import AutoscalerError, ConflictError, TransientError
 from autoscaler.interfaces import Clock
-from autoscaler.kube.client import MERGE, RETRY_SECONDS, NotFoundError
+from autoscaler.kube.client import RETRY_SECONDS, NotFoundError
 from autoscaler.kube.scale import LEASES
 
 _JITTER = 0.2
@@ -37,9 +38,7 @@ class LeaseCalls(Protocol):
     """What of `kube.client.ApiServer` a lease uses."""
 
     async def get(self, path: str, *, timeout: float) -> bytes: ...
-    async def send(
-        self, method: str, path: str, body: Any = None, *, content_type: str = ..., timeout: float = ...
-    ) -> bytes: ...
+    async def send(self, method: str, path: str, body: Any = None, *, timeout: float = ...) -> bytes: ...
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
@@ -57,6 +56,8 @@ class _Record(msgspec.Struct, rename="camel"):
 
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     spec: _Spec = msgspec.field(default_factory=_Spec)
+    document: dict[str, Any] = {}
+    """All of it, so that a write keeps what others put there."""
 
     @property
     def version(self) -> str:
@@ -193,7 +194,7 @@ class Lease:
     async def _take(self) -> None:
         """Write ourselves as the holder; from when we began on, we may act."""
         began = self._clock.monotonic()
-        await self._write(holder=self.holder, duration=max(1, round(self._duration)))
+        await self._write(holder=self.holder, duration=math.ceil(self._duration))
         if not self._released:
             self._act_until = began + self._renew
             self._renewed.set()
@@ -204,14 +205,14 @@ class Lease:
         if holder != old.holder:
             spec["acquireTime"] = now
             spec["leaseTransitions"] = (old.spec.lease_transitions or 0) + (1 if holder and old.version else 0)
-        namespace, name = self._names
-        if not old.version:
-            body = {"metadata": {"name": name, "namespace": namespace}, "spec": spec}
-            path = LEASES.to(namespace=namespace)
-            answer = await self._api.send("POST", path, body, timeout=self._call_seconds)
+        document = {**old.document, "spec": {**old.document.get("spec", {}), **spec}}
+        if old.version:
+            answer = await self._api.send("PUT", self._path, document, timeout=self._call_seconds)
         else:
-            body = {"metadata": {"resourceVersion": old.version}, "spec": spec}
-            answer = await self._api.send("PATCH", self._path, body, content_type=MERGE, timeout=self._call_seconds)
+            namespace, name = self._names
+            document["metadata"] = {"name": name, "namespace": namespace}
+            path = LEASES.to(namespace=namespace)
+            answer = await self._api.send("POST", path, document, timeout=self._call_seconds)
         self._note(_record(answer))
 
     def _pause(self) -> float:
@@ -228,9 +229,11 @@ class Lease:
 
 def _record(answer: bytes) -> _Record:
     try:
-        return msgspec.json.decode(answer, type=_Record)
+        record = msgspec.json.decode(answer, type=_Record)
+        record.document = msgspec.json.decode(answer)
     except msgspec.MsgspecError as error:
         raise TransientError(f"the answer is no Lease: {error}", retry_after_seconds=RETRY_SECONDS) from error
+    return record
 
 
 def _micro_time(now: float) -> str:

@@ -99,14 +99,9 @@ class StatusWriter:
         now = self._clock.monotonic()
         present = {_key(each) for each in statuses}
         self._known = {key: known for key, known in self._known.items() if key in present}
-        due = sorted(
-            (
-                (-news, self._written_at(each), number)
-                for number, each in enumerate(statuses)
-                if (news := self._news(each, now))
-            )
-        )
-        chosen = [statuses[number] for _, _, number in due[: self._most]]
+        # Thousands of comparisons would hold up the event loop.
+        due = await asyncio.to_thread(self._due, statuses, now)
+        chosen = due[: self._most]
         tally = _Tally()
         left = iter(chosen)
         try:
@@ -117,6 +112,12 @@ class StatusWriter:
             tally.problem = tally.problem or f"no answer within {self._deadline:g} s"
         waiting = len(due) - tally.written - tally.failed
         return Published(written=tally.written, waiting=waiting, failed=tally.failed, problem=tally.problem)
+
+    def _due(self, statuses: Sequence[ObjectStatus], now: float) -> list[ObjectStatus]:
+        """Return what is to be written, in the order to write it."""
+        news = [(self._news(each, now), each) for each in statuses]
+        due = [(-what, self._written_at(each), number) for number, (what, each) in enumerate(news) if what]
+        return [statuses[number] for _, _, number in sorted(due)]
 
     def _written_at(self, each: ObjectStatus) -> float:
         known = self._known.get(_key(each))

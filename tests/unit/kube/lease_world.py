@@ -100,15 +100,13 @@ class LeaseServer:
         if method == "POST":
             if self.lease is not None:
                 raise AlreadyExistsError("it exists")
-            spec = body["spec"]
-        else:
-            if self.lease is None:
-                raise NotFoundError("no such lease")
-            if body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
-                raise ConflictError("it was changed")
-            spec = {**self.lease["spec"], **body["spec"]}
+        elif self.lease is None:
+            raise NotFoundError("no such lease")
+        elif body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
+            raise ConflictError("it was changed")
         self.writes += 1
-        self.lease = {"metadata": {"resourceVersion": str(next(self._versions))}, "spec": spec}
+        metadata = {**body.get("metadata", {}), "resourceVersion": str(next(self._versions))}
+        self.lease = {**body, "metadata": metadata}
         return self.read()
 
     @property
@@ -142,9 +140,7 @@ class Line:
     async def get(self, path: str, *, timeout: float) -> bytes:
         return await self._call(self._server.read, timeout)
 
-    async def send(
-        self, method: str, path: str, body: Any = None, *, content_type: str = "", timeout: float = 0.0
-    ) -> bytes:
+    async def send(self, method: str, path: str, body: Any = None, *, timeout: float = 0.0) -> bytes:
         sent = json.loads(json.dumps(body))
         return await self._call(lambda: self._server.write(method, sent), timeout)
 

@@ -124,6 +124,17 @@ async def test_the_holder_s_promise_counts_not_the_candidate_s_setting(world: Wo
     assert world.server.spec["leaseTransitions"] == 8
 
 
+async def test_what_others_put_on_the_lease_stays(world: World) -> None:
+    world.candidate()
+    await world.time.run(1.0)
+    assert world.server.lease is not None
+    world.server.lease["metadata"] |= {"labels": {"team": "a"}, "resourceVersion": "edited"}
+    world.server.spec["strategy"] = "x"
+    await world.time.run(10.0)
+    assert (world.server.lease["metadata"]["labels"], world.server.spec["strategy"]) == ({"team": "a"}, "x")
+    assert world.server.lease["metadata"]["resourceVersion"] != "edited"
+
+
 async def test_times_are_written_in_utc_with_six_digits(world: World) -> None:
     world.candidate(offset=0.5)
     await world.time.run(30.0)
@@ -153,9 +164,7 @@ class OneAnswer:
             raise self._answer
         return self._answer
 
-    async def send(
-        self, method: str, path: str, body: Any = None, *, content_type: str = "", timeout: float = 0.0
-    ) -> bytes:
+    async def send(self, method: str, path: str, body: Any = None, *, timeout: float = 0.0) -> bytes:
         return await self.get(path, timeout=timeout)
 
 
