@@ -26,12 +26,13 @@ from autoscaler.model.plan import (
 )
 from autoscaler.model.policy import Policies
 from autoscaler.model.readings import Signal
+from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
 from autoscaler.planning.budgets import disruption_room, forget_old, note_disruptions
 from autoscaler.planning.cost import money_per_hour
-from autoscaler.planning.effective import Effective, cluster_rules, effective_policies
+from autoscaler.planning.effective import Effective, broken_rules, cluster_rules, effective_policies
 from autoscaler.planning.guard import GuardLimits, guard
 from autoscaler.planning.index import SnapshotIndex, in_order
 from autoscaler.planning.node_layer import NodePlan, plan_nodes
@@ -87,7 +88,7 @@ def decide(
         recommendations=advised.recommendations,
         state=_next_state(snapshot, state, advised, nodes=nodes, actions=checked.actions),
         held=_held(advised, parts, rivals),
-        notes=(*rivals.notes, *_notes(parts, nodes, checked.notes)),
+        notes=(*_policy_notes(policies), *rivals.notes, *_notes(parts, nodes, checked.notes)),
     )
 
 
@@ -179,6 +180,14 @@ def _held(advised: Recommended, parts: Mapping[str, WorkloadActions], rivals: Ri
     )
     contested = (Note(target=f"workload/{key}", reasons=reasons) for key, reasons in rivals.held.items())
     return (*advised.held, *missing, *contested)
+
+
+def _policy_notes(policies: Policies) -> tuple[Note, ...]:
+    broken = broken_rules(policies)
+    if broken is None:
+        return ()
+    reason = Reason(Code.POLICY_INVALID, f"nodes are only advised on: {broken.title}: {broken.message}")
+    return (Note(target=f"policy/{broken.name}", reasons=(reason,)),)
 
 
 def _notes(parts: Mapping[str, WorkloadActions], nodes: NodePlan, guarded: tuple[Note, ...]) -> tuple[Note, ...]:

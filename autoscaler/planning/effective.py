@@ -81,12 +81,24 @@ def cluster_rules(policies: Policies) -> tuple[str, ScalingPolicySpec]:
     That is the one with the widest scope, by name among equals; without any
     policy, or where that one cannot be used, the defaults hold, in mode Recommend.
     """
-    candidates = _scaling_of(policies)
-    if not candidates:
+    widest = _widest(policies)
+    if widest is None:
         return "", DEFAULT_RULES
-    # One whose scope cannot be read may be the widest.
-    widest = min(candidates, key=lambda policy: (-1 if _scope(policy) is None else _specificity(policy), policy.name))
     return widest.name, widest.spec if isinstance(widest, ScalingPolicy) else DEFAULT_RULES
+
+
+def broken_rules(policies: Policies) -> InvalidPolicy | None:
+    """Return the policy that would govern nodes and money and cannot be used, None where there is none."""
+    widest = _widest(policies)
+    return widest if isinstance(widest, InvalidPolicy) else None
+
+
+def _widest(policies: Policies) -> _Scaling | None:
+    def rank(policy: _Scaling) -> tuple[int, str]:
+        # One whose scope cannot be read may be the widest.
+        return (-1 if _scope(policy) is None else _specificity(policy)), policy.name
+
+    return min(_scaling_of(policies), key=rank, default=None)
 
 
 def overlay(base: _Struct, over: _Struct) -> _Struct:

@@ -103,3 +103,11 @@ def test_the_decision_says_which_document_is_broken() -> None:
     assert [reason.code for reason in note.reasons] == [Code.POLICY_INVALID]
     assert note.reasons[0].message == "MultidimPodAutoscaler default/web: spec.x: wrong"
     assert not any(key("web") in str(action) for action in decision.plan.actions)
+
+
+def test_the_decision_says_that_nodes_wait_for_their_policy() -> None:
+    policies = Policies(scaling=(WIDE,), invalid=(broken_policy("a", {}), broken_policy("z", {})))
+    notes = [note for note in decide(seen(), policies, DecisionState()).notes if note.target.startswith("policy/")]
+    assert [note.target for note in notes] == ["policy/a"]
+    assert notes[0].reasons[0].message == "nodes are only advised on: ScalingPolicy a: spec.x: wrong"
+    assert not [n for n in decide(seen(), Policies(scaling=(WIDE,)), DecisionState()).notes if "policy/" in n.target]
