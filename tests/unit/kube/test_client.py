@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoscaler.errors import AccessError, AutoscalerError, ConflictError, InputError, TransientError
-from autoscaler.kube.client import AlreadyExistsError, ExpiredError, NotFoundError, error_of
+from autoscaler.errors import AccessError, AutoscalerError, ConflictError, TransientError
+from autoscaler.kube.client import AlreadyExistsError, ExpiredError, NotFoundError, RefusedError, error_of
 
 NOON = "Tue, 24 Nov 2026 12:00:00 GMT"
 
@@ -12,12 +12,13 @@ NOON = "Tue, 24 Nov 2026 12:00:00 GMT"
     ("code", "reason", "kind"),
     [
         pytest.param(401, "", AccessError, id="not-logged-in"),
-        pytest.param(403, "Forbidden", AccessError, id="not-allowed"),
+        pytest.param(403, "", AccessError, id="not-allowed"),
+        pytest.param(403, "Forbidden", RefusedError, id="refused-by-admission"),
         pytest.param(404, "NotFound", NotFoundError, id="gone"),
         pytest.param(409, "Conflict", ConflictError, id="changed-meanwhile"),
         pytest.param(409, "AlreadyExists", AlreadyExistsError, id="there-already"),
         pytest.param(410, "Expired", ExpiredError, id="too-old"),
-        pytest.param(422, "Invalid", InputError, id="refused"),
+        pytest.param(422, "Invalid", RefusedError, id="refused"),
         pytest.param(429, "TooManyRequests", TransientError, id="too-many-requests"),
         pytest.param(503, "", TransientError, id="server-down"),
     ],
