@@ -2,7 +2,7 @@
 What `autoscaler convert` makes of manifests, and what it says about them.
 
 Inputs are `tests/data/convert/*.yaml`, written for this by the peers' API
-references, and Karpenter's own examples in `tests/data/manifests`. The expected
+references, and Karpenter's own examples in `tests/data/nodepools`. The expected
 texts beside them were read through by hand when they were made, with
 
     python -m tests.golden.test_convert
@@ -20,7 +20,7 @@ from tests.unit.cli.commands import Ran, run
 
 DATA = Path(__file__).parents[1] / "data"
 EXPECTED = DATA / "convert" / "expected"
-INPUTS = sorted([*(DATA / "convert").glob("*.yaml"), *(DATA / "manifests").glob("v1__*.yaml")])
+INPUTS = sorted([*(DATA / "convert").glob("*.yaml"), *(DATA / "nodepools").glob("*.yaml")])
 
 
 def _converted(path: Path, *options: str) -> Ran:
