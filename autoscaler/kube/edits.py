@@ -52,7 +52,7 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> Document
     Return the JSON merge patch (RFC 7386) that turns *before* into *after*; {} where they are equal.
 
     >>> merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4}})
-    {'b': {'c': 4, 'd': None}}
+    {'b': {'d': None, 'c': 4}}
     """
     patch: Document = {name: None for name in before if name not in after}
     for name, value in after.items():
