@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
+from autoscaler.cli.looking import add_input_arguments, read_input
 from autoscaler.cli.output import add_output_argument, dumps
 from autoscaler.errors import InputError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from autoscaler.planning.explain import Explanation
 
 DESCRIPTION = """\
-Explains one thing in a recorded cluster: `pod shop/web-1`, `node ip-10-0-3-7`,
+Explains one thing in a cluster, recorded or live: `pod shop/web-1`, `node ip-10-0-3-7`,
 or a workload by its kind, `deployment shop/web`. The parts may also be joined
 by a slash: `pod/shop/web-1`."""
 FORM = "pod NAMESPACE/NAME, node NAME or KIND NAMESPACE/NAME (deployment, statefulset, ...)"
@@ -26,7 +27,7 @@ _SHOWN_PLACES = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("subject", nargs="+", metavar="SUBJECT", help=FORM)
-    parser.add_argument("--snapshot", required=True, metavar="FILE", help="a record, a snapshot, or kubectl's output")
+    add_input_arguments(parser, about="a record, a snapshot, or kubectl's output")
     parser.add_argument(
         "--policies", action="append", default=[], metavar="PATH", help="policy file or folder (repeatable)"
     )
@@ -34,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from autoscaler.cli.snapshots import policies_for, read_snapshot, settled_decision
+    from autoscaler.cli.snapshots import policies_for, settled_decision
 
     kind, _, name = "/".join(args.subject).partition("/")
     if not name:
         raise InputError("SUBJECT", "", " ".join(args.subject), FORM)
-    file = read_snapshot(args.snapshot)
-    policies = policies_for(file, args.policies)
+    file = read_input(args)
+    policies = policies_for(file, () if args.live else args.policies)
     if file.decision is not None and not args.policies:
         snapshot, decision = file.snapshot, file.decision
     else:

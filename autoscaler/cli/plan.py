@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+from autoscaler.cli.looking import add_input_arguments, read_input
 from autoscaler.cli.output import add_output_argument, dumps
 
 SHOWN = 20
 DESCRIPTION = """\
-Decides once on a cluster's recorded state and shows what would change, why, and
-what it would save. FILE is a decision record or snapshot of this program
-(also gzipped), or what `kubectl get pods,nodes,deployments,... -A -o json`
-prints. Nothing is ever changed."""
+Decides once on a cluster's state, recorded or live, and shows what would
+change, why, and what it would save. FILE is a decision record or snapshot of
+this program (also gzipped), or what `kubectl get pods,nodes,deployments,... -A
+-o json` prints. Nothing is ever changed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
-    parser.add_argument("--snapshot", required=True, metavar="FILE", help="the recorded state of the cluster")
+    add_input_arguments(parser, about="the recorded state of the cluster")
     parser.add_argument(
         "--policies", action="append", default=[], metavar="PATH", help="policy file or folder (repeatable)"
     )
@@ -29,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from autoscaler.cli.plan_text import view_of
-    from autoscaler.cli.snapshots import policies_for, read_snapshot, settled_decision
+    from autoscaler.cli.snapshots import policies_for, settled_decision
     from autoscaler.model.policy import UpdateMode
     from autoscaler.planning.effective import in_mode
 
-    file = read_snapshot(args.snapshot)
-    policies = policies_for(file, args.policies)
+    file = read_input(args)
+    policies = policies_for(file, () if args.live else args.policies)
     wanted = policies if args.respect_mode else in_mode(policies, UpdateMode.AUTO)
     snapshot, decision = settled_decision(file, wanted)
     view = view_of(snapshot, decision)

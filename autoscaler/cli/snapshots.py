@@ -107,9 +107,26 @@ def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnaps
     snapshot, engines = file.snapshot, Installed()
     decision = decide(snapshot, policies, file.state, engines=engines)
     for later in _SETTLE:
-        moved = msgspec.structs.replace(snapshot, observed_at=snapshot.observed_at + later)
-        decision = decide(moved, policies, decision.state, engines=engines)
+        decision = decide(_seen_again(snapshot, later), policies, decision.state, engines=engines)
     return snapshot, decision
+
+
+def _seen_again(snapshot: ClusterSnapshot, seconds: float) -> ClusterSnapshot:
+    """Return *snapshot* as if the same were observed, and measured, so much later."""
+    from autoscaler.model.readings import PodSamples, Reading, Sample
+
+    def again(reading: Reading) -> Reading:
+        if isinstance(reading, Sample):
+            return msgspec.structs.replace(reading, at=reading.at + seconds)
+        if isinstance(reading, PodSamples):
+            return PodSamples(tuple(msgspec.structs.replace(each, at=each.at + seconds) for each in reading.samples))
+        return reading
+
+    return msgspec.structs.replace(
+        snapshot,
+        observed_at=snapshot.observed_at + seconds,
+        readings=tuple((signal, again(reading)) for signal, reading in snapshot.readings),
+    )
 
 
 class _Head(msgspec.Struct):

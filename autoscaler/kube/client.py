@@ -220,6 +220,8 @@ async def _configuration(kubeconfig: str | None, context: str | None) -> tuple[A
     from kubernetes_asyncio.client import Configuration
 
     configuration = Configuration()
+    if kubeconfig is not None and not Path(kubeconfig).is_file():
+        raise AccessError(f"cannot log in to a cluster with {kubeconfig}: there is no such file")
     try:
         if kubeconfig is None and context is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]

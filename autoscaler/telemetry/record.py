@@ -71,9 +71,9 @@ def encode_decision(decision: Decision) -> bytes:
     return _ENCODER.encode(decision)
 
 
-def encode_snapshot(snapshot: ClusterSnapshot, policies: Policies) -> bytes:
-    """Return a snapshot (and the policies in force) as a record without a decision."""
-    return _ENCODER.encode(_file_of(snapshot, policies, DecisionState(), None))
+def encode_snapshot(snapshot: ClusterSnapshot, policies: Policies, state: DecisionState | None = None) -> bytes:
+    """Return a snapshot, the policies in force and what is remembered, as a record without a decision."""
+    return _ENCODER.encode(_file_of(snapshot, policies, state or DecisionState(), None))
 
 
 def digest_of(snapshot: ClusterSnapshot, policies: Policies, state: DecisionState) -> str:
