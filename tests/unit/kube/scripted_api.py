@@ -87,7 +87,7 @@ class ScriptedApi:
         application = web.Application()
         application.router.add_get("/{path:.*}", self._answer)
         async with TestServer(application) as server:
-            api = await ApiServer.connect(kubeconfig=_kubeconfig(folder, str(server.make_url("/"))))
+            api = await ApiServer.connect(kubeconfig=kubeconfig_of(folder, str(server.make_url("/"))))
             try:
                 yield api
             finally:
@@ -145,7 +145,8 @@ def bookmark(version: str, *, last: bool = False) -> dict[str, Any]:
     return {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version, "annotations": notes}}}
 
 
-def _kubeconfig(folder: Path, url: str) -> str:
+def kubeconfig_of(folder: Path, url: str) -> str:
+    """Write a kubeconfig for the server at *url*, and return its path."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
