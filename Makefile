@@ -19,7 +19,7 @@ cluster-down: $(READY) ; @$(BIN)/python -m tests.cluster down
 
 fmt: $(READY) ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 lint: $(READY) ; $(BIN)/ruff format --check . && $(BIN)/ruff check .
-types: $(READY) ; $(BIN)/mypy autoscaler tests
+types: $(READY) ; $(BIN)/mypy autoscaler tests examples
 imports: $(READY) ; $(BIN)/lint-imports --no-logo
 unit: $(READY) ; $(BIN)/pytest -n 2 --doctest-modules autoscaler $(CHECKED)
 docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference . && $(BIN)/mkdocs build --strict --quiet

@@ -13,9 +13,11 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "decide": "autoscaler.planning.decide",
     "ClusterSnapshot": "autoscaler.model.snapshot",
+    "Controller": "autoscaler.controller.app",
     "DecisionRecord": "autoscaler.model.record",
     "DecisionState": "autoscaler.model.state",
     "Decision": "autoscaler.model.plan",
+    "Parts": "autoscaler.controller.app",
     "Plan": "autoscaler.model.plan",
     "Policies": "autoscaler.model.policy",
     "Recommendation": "autoscaler.model.recommendation",

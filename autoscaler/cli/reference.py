@@ -26,6 +26,7 @@ from autoscaler.policy_files.read import KINDS
 from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.sources.reference import query_reference, rules_file
 from autoscaler.struct_reference import reference_sections
+from autoscaler.telemetry.reference import metrics_reference
 
 _CLI_INTRO = """# Commands
 
@@ -65,6 +66,7 @@ def generated() -> dict[str, str]:
         "docs/reference/cli.md": _cli(),
         "docs/reference/engines.md": _engines(),
         "docs/reference/exit-codes.md": _exits(),
+        "docs/reference/metrics.md": metrics_reference(),
         "docs/reference/policies.md": _policies(),
         "docs/reference/queries.md": query_reference(),
         "docs/reference/reasons.md": _reasons(),

@@ -210,7 +210,7 @@ class Controller:
 
     async def _keep_learning(self) -> None:
         """Fit models beside the turns, every `refit_seconds`; after a failure sooner."""
-        while True:
+        while self._parts.ports.refit is not None:
             await self._leading.wait()
             wait = self._learn_at - self._clock.monotonic()
             if wait > 0.0:
