@@ -38,6 +38,7 @@ from autoscaler.model.snapshot import ClusterSnapshot
 
 if TYPE_CHECKING:
     from autoscaler.kube.client import ApiServer
+    from autoscaler.kube.scale import ResourceOf
 
 ObjectAction = (
     SetReplicas | SetRequests | ResizePod | EvictPod | CordonNode | UncordonNode | SetQuota | SetAside | GiveBack
@@ -221,15 +222,16 @@ async def _written(writer: Writer, action: ObjectAction) -> None:
             assert_never(action)
 
 
-def cluster_writer(api: ApiServer, *, dry_run: bool, roll_out: bool) -> Writer:
+def cluster_writer(api: ApiServer, *, dry_run: bool, roll_out: bool, resources: ResourceOf) -> Writer:
     """
     Return the writer of a real cluster.
 
     *dry_run* changes nothing; without *roll_out* sizes are noted on workloads and templates left alone.
+    *resources* tells where custom kinds are served.
     """
     from autoscaler.kube.write import KubeWriter
 
-    return KubeWriter(api, dry_run=dry_run, roll_out=roll_out)
+    return KubeWriter(api, dry_run=dry_run, roll_out=roll_out, resources=resources)
 
 
 def _stage(action: AnyAction) -> str:

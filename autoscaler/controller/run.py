@@ -140,7 +140,7 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     if settings.webhook_port and settings.actuate is Actuate.APPLY:
         cluster = wished = WishedTemplates(cluster)
         told.append(wished.told)
-        live.wishes = WishesAsked(api, clock, cluster=store, policies=policies)
+        live.wishes = WishesAsked(api, clock, cluster=store, policies=policies, resources=store.resource_of)
     engines = Installed()
     ports = Ports(
         clock=clock,
@@ -198,7 +198,9 @@ def _actuator(
     if settings.actuate is Actuate.RECORD:
         return lambda snapshot: RecordActuator(told=told)
     dry_run = settings.actuate is Actuate.VALIDATE
-    writer: Writer = cluster_writer(live.api, dry_run=dry_run, roll_out=live.wishes is None)
+    writer: Writer = cluster_writer(
+        live.api, dry_run=dry_run, roll_out=live.wishes is None, resources=live.store.resource_of
+    )
     if dry_run:
         return lambda snapshot: ValidateActuator(writer, why_not=gate.why_not, told=told)
 

@@ -14,6 +14,7 @@ from autoscaler.kube import decode_wire as wire
 from autoscaler.kube.client import ApiServer
 from autoscaler.kube.decode_shape import ShapeReader
 from autoscaler.kube.discovery import CustomRow, ScalableKind, custom_row_of, find_scalable
+from autoscaler.kube.scale import ResourcePath
 from autoscaler.kube.table import Table
 from autoscaler.kube.watch import LOOK_AGAIN_SECONDS, ListWatch
 from autoscaler.kube.workloads import BUILT_IN
@@ -48,10 +49,15 @@ class CustomWorkloads:
         self._tables: dict[Target, Table[wire.Document, CustomRow]] = {}
         self._tasks: dict[Target, asyncio.Task[None]] = {}
         self._problems: dict[Target, str] = {}
+        self._kinds: dict[str, ResourcePath] = {}
 
     def tables(self) -> Iterable[Table[wire.Document, CustomRow]]:
         """Return the tables, by apiVersion and kind."""
         return [self._tables[target] for target in sorted(self._tables)]
+
+    def resource_of(self, kind: str) -> ResourcePath | None:
+        """Return where objects of a custom kind are served, None where it was not found (yet)."""
+        return self._kinds.get(kind)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -99,6 +105,7 @@ class CustomWorkloads:
                 await self._clock.sleep(pause * self._random.uniform(0.75, 1.0))
             else:
                 self._tell(target, "")
+                self._kinds[kind] = ResourcePath(found.api_version, found.resource)
                 return found
 
     def _tell(self, target: Target, problem: str) -> None:

@@ -26,6 +26,7 @@ from autoscaler.kube.decode_pod import pod_of
 from autoscaler.kube.decode_shape import ShapeReader
 from autoscaler.kube.kinds import GkeRow, Kind
 from autoscaler.kube.owners import ReplicaSetOwners
+from autoscaler.kube.scale import ResourcePath
 from autoscaler.kube.table import Table
 from autoscaler.kube.watch import AnyListWatch, ListWatch
 from autoscaler.kube.workloads import WorkloadView
@@ -191,6 +192,10 @@ class ClusterStore:
             self._documents = tuple(sorted(rows, key=_document_key))
             self._documents_of = versions
         return self._documents
+
+    def resource_of(self, kind: str) -> ResourcePath | None:
+        """Return where workloads of a custom kind are served, None where it is not known (yet)."""
+        return self._custom.resource_of(kind)
 
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong now: kinds that cannot be watched, then objects that cannot be read."""
