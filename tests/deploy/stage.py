@@ -13,7 +13,7 @@ import msgspec
 from autoscaler.clock import SystemClock
 from autoscaler.errors import AutoscalerError
 from autoscaler.kube.client import MERGE, AlreadyExistsError, ApiServer
-from autoscaler.kube.scale import NODES, PODS, QUOTAS, RIVALS, WORKLOADS, ResourcePath
+from autoscaler.kube.scale import NODES, OURS, PODS, QUOTAS, RIVALS, WORKLOADS, ResourcePath
 from autoscaler.kube.write import KubeWriter
 from autoscaler.model.policy import NodeGroupPolicy
 from autoscaler.model.recommendation import ContainerSize
@@ -41,6 +41,7 @@ class Stage:
         self._api = cluster.admin
         self.namespace = namespace
         self._uid = ""
+        self._struck: list[str] = []
 
     async def build(self) -> None:
         """Create everything, and wait until the pod runs."""
@@ -57,9 +58,28 @@ class Stage:
 
         self._uid = (await eventually(runs, what="the pod Ready"))["metadata"]["uid"]
 
+    async def govern(self, custom: ResourcePath, kind: str) -> None:
+        """Create one of each of our documents for the namespace; the mpa is for an object of *kind*."""
+        await self.define(custom, kind, scales=True)
+        target = {"apiVersion": custom.api_version, "kind": kind, "name": "one"}
+        here = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
+        specs: Mapping[str, Any] = {
+            "MultidimPodAutoscaler": {"scaleTargetRef": target},
+            "ScalingPolicy": {"workloads": {"namespaceSelector": here}},
+            "NodeGroup": {"provider": "kwok", "size": {"max": 0}},
+            "Tenant": {"namespaces": {"selector": here}},
+        }
+        for name, spec in specs.items():
+            namespace = self.namespace if name == "MultidimPodAutoscaler" else ""
+            path = OURS[name].to(namespace=namespace)
+            document = {"apiVersion": OURS[name].api_version, "kind": name, "metadata": {"name": self.namespace}}
+            await self._api.send("POST", path, {**document, "spec": spec})
+            self._struck.append(f"{path}/{self.namespace}")
+
     async def strike(self) -> None:
         """Remove what the namespace does not take with it."""
-        await self._api.send("DELETE", NODES.to(self.namespace))
+        for path in (NODES.to(self.namespace), *self._struck):
+            await self._api.send("DELETE", path)
 
     async def state(self) -> Mapping[str, Any]:
         """Return the spec and notes of everything, by path."""
@@ -120,11 +140,13 @@ class Stage:
         found[f"DELETE {path}"] = partial(api.send, "DELETE", path)
         found[f"DELETE {collection}"] = partial(api.send, "DELETE", collection)
 
-    async def define(self, resource: ResourcePath, kind: str) -> None:
+    async def define(self, resource: ResourcePath, kind: str, *, scales: bool = False) -> None:
         """Install a kind that takes any fields, where it is not installed."""
         group, _, version = resource.api_version.partition("/")
         schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+        served |= {"subresources": {"scale": paths}} if scales else {}
         names = {"plural": resource.plural, "kind": kind}
         definition = {
             # Without the annotation the API server keeps names under k8s.io for Kubernetes' own.

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,10 @@ class Running:
 
 
 @asynccontextmanager
-async def autoscaler_run(cluster: Cluster, log: Path, *flags: str, period: str = "1s") -> AsyncIterator[Running]:
-    """Run the command with *flags*; it is killed at the end if it still runs."""
+async def autoscaler_run(
+    cluster: Cluster, log: Path, *flags: str, period: str = "1s", python: Sequence[str] = (sys.executable,)
+) -> AsyncIterator[Running]:
+    """Run the command with *flags*, by *python*; it is killed at the end if it still runs."""
     port = free_port()
     words = [
         *("--kubeconfig", str(await account_of(cluster))),
@@ -89,7 +91,7 @@ async def autoscaler_run(cluster: Cluster, log: Path, *flags: str, period: str =
     ]
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "autoscaler", "run", *words, stderr=out, stdout=out, env={**os.environ}
+            *python, "-m", "autoscaler", "run", *words, stderr=out, stdout=out, env={**os.environ}
         )
     running = Running(process, log, port)
     try:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from autoscaler import __version__
+from tests.cluster.cluster import Cluster
 from tests.deploy.image import ROOT, as_nobody, build_image
+from tests.integration.running import autoscaler_run
 
 _SECONDS = 60.0
 
@@ -71,3 +73,11 @@ def test_it_says_in_one_line_that_there_is_no_cluster(python: Path, nowhere: Pat
     done = run(python, ["-m", "autoscaler", "run", "--log-format=text"], folder=nowhere)
     assert done.returncode == 3
     assert "cannot log in to a cluster" in done.stderr.splitlines()[-1]
+
+
+async def test_it_controls_a_cluster_as_nobody(cluster: Cluster, python: Path, tmp_path: Path) -> None:
+    isolated = as_nobody([str(python), "-I"])
+    async with autoscaler_run(cluster, tmp_path / "log", python=isolated) as running:
+        await running.logged("cycle", count=2)
+        assert (await running.get("/readyz"))[0] == 200
+        assert await running.stop() == 0

@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from autoscaler.clock import SystemClock
 from autoscaler.errors import AccessError
+from autoscaler.kube.checkpoints import ConfigMapCheckpoint
 from autoscaler.kube.client import ApiServer
+from autoscaler.kube.events import EventRecorder, ObjectEvent, Regarding
+from autoscaler.kube.scale import ResourcePath
 from tests.cluster.cluster import Cluster
+from tests.cluster.waiting import eventually
 from tests.deploy.access import READS, Permission, asked, covers, granted
 from tests.deploy.chart import Document, documents
 from tests.deploy.places import PLURALS, collection_of
 from tests.deploy.stage import Change, Stage
+from tests.integration import crds
+from tests.integration.running import autoscaler_run
 
 ACCESS_KINDS = {kind for kind in PLURALS if "Role" in kind} | {"ServiceAccount"}
 TOLD = {
@@ -30,6 +38,9 @@ TOLD = {
     ("podnode.io", "tenants/status", "patch"),
 }
 """All that is written in a dry run."""
+CUSTOM = {"apiGroup": "rbac.example", "resource": "machines"}
+ADAPTERS = {"custom.metrics.k8s.io", "external.metrics.k8s.io"}
+"""Asked only where somebody serves them, which here nobody does."""
 ASKING = "authorization.k8s.io"
 """Everybody may ask what they may do."""
 
@@ -39,6 +50,7 @@ class Installed(msgspec.Struct, frozen=True):
 
     api: ApiServer
     user: str
+    kubeconfig: Path
     roles: list[Document]
 
     def rights(self, *endings: str) -> set[Permission]:
@@ -46,18 +58,23 @@ class Installed(msgspec.Struct, frozen=True):
         return granted(role for role in self.roles if role["metadata"]["name"].endswith(endings))
 
 
+def chart(namespace: str, *, custom: tuple[dict[str, str], ...] = (), **values: Any) -> list[Document]:
+    """Return the chart's objects under names of the namespace's own."""
+    rbac = {"aggregate": False, "customWorkloads": list(custom)}
+    return documents({"provider": "kwok", "fullnameOverride": namespace, "rbac": rbac, **values}, namespace=namespace)
+
+
 @asynccontextmanager
 async def installed(cluster: Cluster, namespace: str, **values: Any) -> AsyncIterator[Installed]:
     """Install the chart's account and roles; those without a namespace go away again."""
-    values |= {"provider": "kwok", "fullnameOverride": namespace, "rbac": {"aggregate": False}}
-    wanted = [each for each in documents(values, namespace=namespace) if each["kind"] in ACCESS_KINDS]
+    wanted = [each for each in chart(namespace, **values) if each["kind"] in ACCESS_KINDS]
     for document in wanted:
         await cluster.admin.send("POST", collection_of(document), document)
     config = await cluster.kubeconfig_for(namespace, namespace=namespace)
     api = await ApiServer.connect(kubeconfig=str(config))
     try:
         user = f"system:serviceaccount:{namespace}:{namespace}"
-        yield Installed(api, user, [each for each in wanted if "Role" in each["kind"]])
+        yield Installed(api, user, config, [each for each in wanted if "Role" in each["kind"]])
     finally:
         await api.aclose()
         for document in wanted:
@@ -117,12 +134,62 @@ async def test_in_a_dry_run_each_change_is_refused_and_nothing_changes(
     assert await stage.state() == before
 
 
-async def test_the_role_to_act_is_what_acting_needs(cluster: Cluster, namespace: str, stage: Stage) -> None:
+def chart_flags(namespace: str, **values: Any) -> list[str]:
+    """Return what the chart tells `autoscaler run`, but for where things are here."""
+    (deployment,) = [each for each in chart(namespace, **values) if each["kind"] == "Deployment"]
+    command, *flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert command == "run"
+    return [flag for flag in flags if not flag.startswith(("--period=", "--listen-port="))]
+
+
+async def tell_twice(api: ApiServer, namespace: str) -> None:
+    """Publish one event two times: the second is added to the first one's series."""
+    recorder = EventRecorder(api, SystemClock(), refresh_seconds=0.0)
+    about = Regarding("apps/v1", "Deployment", "one", namespace)
+    for _ in range(2):
+        await recorder.publish([ObjectEvent(regarding=about, reason="Scaled", action="Scale", note="to 3")])
+
+
+async def test_the_role_to_observe_is_what_the_controller_asks_for(
+    cluster: Cluster, namespace: str, stage: Stage, tmp_path: Path
+) -> None:
+    values: dict[str, Any] = {"metrics": {"source": "metrics-api"}, "custom": (CUSTOM,)}
+    await crds.install(cluster.admin)
+    await stage.govern(ResourcePath(f"{CUSTOM['apiGroup']}/v1", CUSTOM["resource"]), "Machine")
+    async with installed(cluster, namespace, **values) as account:
+        config = ("--kubeconfig", str(account.kubeconfig))
+        rights = account.rights("")
+        needed = {each for each in rights if each[0] not in ADAPTERS}
+
+        async def all_are_used() -> bool:
+            used = asked(cluster.audit_log, account.user)
+            # A list is streamed as a watch where the server can do so; where it cannot, it is a list.
+            used |= {(group, resource, "list") for group, resource, verb in used if verb == "watch"}
+            return needed <= used
+
+        await tell_twice(account.api, namespace)
+        async with autoscaler_run(cluster, tmp_path / "log", *chart_flags(namespace, **values), *config) as running:
+            await running.logged("cycle", count=2)
+            assert (await running.get("/readyz"))[0] == 200
+            await eventually(all_are_used, what="every right used", within=60.0)
+            assert await running.stop() == 0
+    assert [each for each in asked(cluster.audit_log, account.user) if not covers(rights, each)] == []
+
+
+async def keep_memory(api: ApiServer, namespace: str) -> None:
+    """Save a checkpoint of many parts, a smaller one in its place, and load it."""
+    checkpoint = ConfigMapCheckpoint(api, name=namespace, namespace=namespace, part_bytes=4)
+    await checkpoint.save(b"of several parts")
+    await checkpoint.save(b"one")
+    assert await checkpoint.load() == b"one"
+
+
+async def test_the_roles_to_act_are_what_acting_needs(cluster: Cluster, namespace: str, stage: Stage) -> None:
     async with installed(cluster, namespace, mode="apply") as account:
         for change in (*stage.purchases(account.api).values(), *stage.changes(account.api).values()):
             await change()
+        await keep_memory(account.api, namespace)
         used = asked(cluster.audit_log, account.user)
-        acting = account.rights("-act")
-        observing = account.rights("-observe")
-    assert {each for each in used if not covers(acting | observing, each)} == set()
+        acting = account.rights("-act", "-checkpoint")
+        assert {each for each in used if not covers(account.rights(""), each)} == set()
     assert {each for each in acting if each not in used} == set()
