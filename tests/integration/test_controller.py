@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from autoscaler.clock import SystemClock
 from autoscaler.kube.client import MERGE, ApiServer
+from autoscaler.model.reasons import Code
 from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.telemetry.checkpoint import decode_checkpoint
+from autoscaler.telemetry.record import decode_record
 from tests.cluster.cluster import Cluster
 from tests.cluster.objects import deployment, is_ready, node
+from tests.cluster.oom import kill
 from tests.cluster.waiting import eventually
 from tests.integration.crds import install, path_of
 from tests.integration.running import Running, asked, autoscaler_run, free_port, length_of_audit_log, remove
@@ -172,6 +176,31 @@ async def test_two_run_and_one_acts(cluster: Cluster, shop: str, tmp_path: Path)
         assert await leader.stop() == 0
         await other.logged("cycle", within=10.0)
         assert await other.stop() == 0
+
+
+async def test_an_oom_kill_raises_what_is_recommended(cluster: Cluster, shop: str, tmp_path: Path) -> None:
+    api, port = cluster.admin, free_port()
+    await api.send("POST", "/api/v1/nodes", node(f"{shop}-0", cpu="8", labels={"podnode.io/test": shop}))
+    mpa = f"/apis/podnode.io/v1alpha1/namespaces/{shop}/multidimpodautoscalers/web"
+    await api.send("PATCH", mpa, {"spec": {"policy": {"engine": "vpa"}}}, content_type=MERGE)
+    await _all_run(api, shop, pods=3)
+    async with autoscaler_run(cluster, tmp_path / "log", "--debug-port", str(port)) as running:
+        await running.logged("cycle")
+        pod = (await _items(api, f"/api/v1/namespaces/{shop}/pods"))[0]["metadata"]["name"]
+        await kill(api, shop, pod, at=SystemClock().now())
+        running.port = port
+
+        async def raised() -> list[str]:
+            status, data = await running.get("/debug/record")
+            if status != 200:
+                return []
+            file = decode_record(data, where="record", engines=BUILT_IN)
+            assert file.decision is not None
+            advice = file.decision.recommendations
+            return [one.workload for one in advice if Code.OOM_KILLED in {reason.code for reason in one.reasons}]
+
+        assert await eventually(raised, what="a recommendation for the OOM kill") == [f"{shop}/Deployment/web"]
+        assert await running.stop() == 0
 
 
 async def test_new_pods_get_their_size_at_admission(cluster: Cluster, shop: str, tmp_path: Path) -> None:
