@@ -1,4 +1,4 @@
-"""One development cluster for all integration tests of a worker; each test connects anew and has its own namespace."""
+"""One development cluster for all tests of a worker that need it; each connects anew and has its own namespace."""
 
 from __future__ import annotations
 
