@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import ssl
+from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ from autoscaler.controller.wishing import WishedTemplates, WishesAsked
 from autoscaler.errors import InputError
 from autoscaler.forecasting.refit import refit
 from autoscaler.forecasting.seed import seed_state
-from autoscaler.interfaces import Actuator, Clock, CloudProvider, ClusterReader
+from autoscaler.interfaces import Actuator, Clock, CloudProvider, ClusterReader, MetricsSource
 from autoscaler.kube.client import ApiServer
 from autoscaler.kube.lease import Lease
 from autoscaler.kube.store import ClusterStore
@@ -108,6 +109,7 @@ class _Live:
         self.metrics = Metrics()
         self.controller: Controller
         self.wishes: WishesAsked | None = None
+        self.source: MetricsSource
 
 
 async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Live:
@@ -133,6 +135,7 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         provider = MeasuredProvider(provider, live.metrics, clock)
     source = metrics_source(settings, api, clock, pods=store.pods)
     stack.push_async_callback(source.aclose)
+    live.source = source
 
     gate = Gate(clock, lead=live.lead, fresh=store, most_stale=max(STALE_SECONDS, 3 * period))
     cluster: ClusterReader = store if provider is not None else ListPriced(store)
@@ -263,13 +266,17 @@ async def _freeze(live: _Live) -> None:
 
 async def _measure_store(live: _Live) -> None:
     """Keep the metrics that are not of a turn up to date."""
-    seen = 0
+    seen, asked = 0, Counter[str]()
     while True:
         live.metrics.staleness.set(live.store.staleness(live.clock.monotonic()) if live.store.is_ready else 0.0)
         restarts = sum(max(0, count.lists - 1) for count in live.store.counts())
         live.metrics.restarts.inc(max(0, restarts - seen))
         live.metrics.policy_problems.set(len(live.policies.problems))
         seen = restarts
+        outcomes: Counter[str] = Counter(getattr(live.source, "outcomes", ()))
+        for outcome, count in (outcomes - asked).items():
+            live.metrics.queries.labels(outcome).inc(count)
+        asked = outcomes
         await live.clock.sleep(MEASURE_SECONDS)
 
 

@@ -106,6 +106,11 @@ class Metrics:
         self.missing = self._gauge(
             "readings_missing", "Readings of the last turn that were missing, by reason", ("reason",)
         )
+        self.queries = self._counter(
+            "metrics_queries_total",
+            "Queries of Prometheus, by outcome: ok, partial, or why there was no answer",
+            ("outcome",),
+        )
         self.problems = self._counter(
             "input_problems_total", "Turns in which something could not be read: node groups, metrics", ("input",)
         )
