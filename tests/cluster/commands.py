@@ -184,7 +184,7 @@ def _usage(name: str, state: State) -> str:
     lines = [f"export KUBECONFIG={home() / name / KUBECONFIG}"]
     if shutil.which("kubectl") is None:
         lines.append(f'export PATH="{kubectl.parent}:$PATH"   # kubectl')
-    lines += [f"# Prometheus: {state.prometheus}", f"# emulator:   {state.emulator}/loads"]
+    lines += [f"export PROMETHEUS={state.prometheus}", f"export EMULATOR={state.emulator}"]
     return "\n".join(lines)
 
 
