@@ -62,6 +62,18 @@ def test_dashboard_and_alerts_read_only_what_is_exported(where: str, expression:
     assert grouped_by(expression) <= SCRAPED.union(*(exported[name] for name, _ in read))
 
 
+def test_label_values_are_those_that_the_metrics_describe() -> None:
+    about = {metric.name: metric.about for metric in Metrics().described}
+    strange = [
+        (name, value)
+        for expression in _expressions().values()
+        for name, labels in series_of(expression)
+        for value in labels.values()
+        if not re.search(rf"\b{value}\b", about[name])
+    ]
+    assert strange == []
+
+
 def test_each_panel_has_its_place() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
