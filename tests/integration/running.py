@@ -100,6 +100,16 @@ async def autoscaler_run(
         await running.kill()
 
 
+async def command(*words: str) -> tuple[int, str]:
+    """Run another command of the program to its end; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "autoscaler", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
 async def account_of(cluster: Cluster) -> Path:
     """Return the kubeconfig of an account that may do everything: what it does is then its own choice."""
     await _create(cluster.admin, _ACCOUNTS, {"metadata": {"name": ACCOUNT}})

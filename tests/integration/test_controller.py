@@ -21,7 +21,16 @@ from tests.cluster.objects import deployment, is_ready, node
 from tests.cluster.oom import kill
 from tests.cluster.waiting import eventually
 from tests.integration.crds import install, path_of
-from tests.integration.running import Running, asked, autoscaler_run, free_port, length_of_audit_log, remove
+from tests.integration.running import (
+    Running,
+    account_of,
+    asked,
+    autoscaler_run,
+    command,
+    free_port,
+    length_of_audit_log,
+    remove,
+)
 
 READS = {"get", "list", "watch"}
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/podnode-autoscaler"
@@ -176,6 +185,22 @@ async def test_two_run_and_one_acts(cluster: Cluster, shop: str, tmp_path: Path)
         assert await leader.stop() == 0
         await other.logged("cycle", within=10.0)
         assert await other.stop() == 0
+
+
+async def test_a_look_at_a_live_cluster_writes_nothing(cluster: Cluster, shop: str, tmp_path: Path) -> None:
+    before = length_of_audit_log(cluster)
+    flags = ("--kubeconfig", str(await account_of(cluster)), "--provider", "kwok")
+    code, shown = await command("plan", "--live", *flags, "--prometheus-url", cluster.prometheus_url)
+    assert (code, "Nothing was changed" in shown) == (0, True), shown
+    assert f"group {shop}" in shown
+    code, snapshot = await command("snapshot", *flags)
+    assert code == 0
+    (tmp_path / "snapshot").write_text(snapshot, encoding="utf-8")
+    code, shown = await command("explain", "deployment", f"{shop}/web", "--snapshot", str(tmp_path / "snapshot"))
+    assert (code, f"deployment {shop}/web" in shown) == (0, True), shown
+    entries = asked(cluster, after=before)
+    assert entries
+    assert {entry["verb"] for entry in entries} <= READS
 
 
 async def test_an_oom_kill_raises_what_is_recommended(cluster: Cluster, shop: str, tmp_path: Path) -> None:

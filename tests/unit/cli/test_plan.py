@@ -149,6 +149,15 @@ def test_a_small_snapshot_is_told_from_a_kubernetes_object(tmp_path: Path) -> No
     assert run("plan", "--snapshot", str(path)).code == 0
 
 
+def test_readings_do_not_grow_stale_while_a_plan_settles(tmp_path: Path) -> None:
+    """It looks again five and ten minutes later, as if the same had been measured then."""
+    path = tmp_path / "snapshot.json"
+    path.write_bytes(encode_snapshot(cluster({"web": (2, 7.0)}, at=NOW), policies()))
+    shown = run("plan", "--snapshot", str(path), "--all").out
+    assert "scale 2 → " in shown
+    assert "held at" not in shown
+
+
 @pytest.mark.parametrize(
     ("content", "allowed"),
     [
