@@ -166,6 +166,7 @@ class Controller:
             result = await self._try_turn(trigger, since)
         except (AutoscalerError, TimeoutError) as error:
             log.warning("turn failed, trying again", trigger=trigger, reason=str(error) or "no answer in time")
+            self.health.came_round(whole=False)
         except Exception:  # a bug of ours: the probes tell if it stays
             log.exception("turn failed by a bug", trigger=trigger)
         self.metrics.turns.labels(trigger, result).inc()
@@ -175,6 +176,7 @@ class Controller:
         stale = self._parts.gate.why_stale()
         if stale:
             log.warning("turn held", trigger=trigger, reason=stale)
+            self.health.came_round(whole=False)
             return "held"
         self._loop.policies = self._parts.policies()
         cycle = await self._loop.cycle(known=self._readings_for(trigger))
@@ -195,7 +197,7 @@ class Controller:
         if cycle.snapshot.readings is not self._readings:
             self._readings, self._read_at = cycle.snapshot.readings, self._clock.monotonic()
         self.last = cycle
-        self.health.turned()
+        self.health.came_round(whole=True)
         self.metrics.last_turn.set(self._clock.now())
         measure_cycle(self.metrics, cycle)
         self._untold = [*self._untold, *cycle.outcomes][-_MOST_UNTOLD:]

@@ -34,9 +34,9 @@ class Health:
         """Note that no turns are to be expected."""
         self._standing_by = True
 
-    def turned(self) -> None:
-        """Note a whole turn."""
-        self._turned = True
+    def came_round(self, *, whole: bool) -> None:
+        """Note the end of a turn, *whole* or cut short by what is outside: starting anew would not mend that."""
+        self._turned = self._turned or whole
         self._seen_at = self._clock.monotonic()
 
     def why_dead(self) -> str:
@@ -44,7 +44,7 @@ class Health:
         age = self._clock.monotonic() - self._seen_at
         if self._standing_by or age <= self._most_seconds:
             return ""
-        return f"the last whole turn was {age:.0f} s ago, at most {self._most_seconds:.0f} s are allowed"
+        return f"the last turn ended {age:.0f} s ago, at most {self._most_seconds:.0f} s are allowed"
 
     def why_not_ready(self) -> str:
         """Return what is still to come before the cluster is looked after, "" if nothing."""

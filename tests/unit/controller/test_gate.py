@@ -42,10 +42,12 @@ def test_a_loop_that_hangs_is_told_to_start_anew() -> None:
     assert health.why_not_ready() == "no turn is done yet"
     clock.advance(240.0)
     assert health.why_dead() == ""
-    health.turned()
+    health.came_round(whole=False)
+    assert health.why_not_ready() == "no turn is done yet"
+    health.came_round(whole=True)
     assert health.why_not_ready() == ""
     clock.advance(240.5)
-    assert health.why_dead() == "the last whole turn was 240 s ago, at most 240 s are allowed"
+    assert health.why_dead() == "the last turn ended 240 s ago, at most 240 s are allowed"
     health.stands_by()
     assert health.why_dead() == ""
 
