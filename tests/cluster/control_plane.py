@@ -28,6 +28,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     scrape_seconds: float = 1.0
     hpa_sync_seconds: float = 2.0
     hpa_downscale_stabilization_seconds: float = 5.0
+    hpa_cpu_initialization_seconds: float = 5.0
+    hpa_readiness_delay_seconds: float = 2.0
     node_grace_seconds: float = 300.0
     """Without a heartbeat until a node counts as not ready."""
     request_seconds: float = 60.0
@@ -176,8 +178,8 @@ def _controller_manager(layout: Layout) -> dict[str, str]:
         "concurrent-replicaset-syncs": "20",
         "horizontal-pod-autoscaler-sync-period": f"{options.hpa_sync_seconds:g}s",
         "horizontal-pod-autoscaler-downscale-stabilization": f"{options.hpa_downscale_stabilization_seconds:g}s",
-        "horizontal-pod-autoscaler-initial-readiness-delay": "0s",
-        "horizontal-pod-autoscaler-cpu-initialization-period": "1s",
+        "horizontal-pod-autoscaler-initial-readiness-delay": f"{options.hpa_readiness_delay_seconds:g}s",
+        "horizontal-pod-autoscaler-cpu-initialization-period": f"{options.hpa_cpu_initialization_seconds:g}s",
     }
 
 

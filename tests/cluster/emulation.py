@@ -8,6 +8,8 @@ them gives cores and requests a second whatever the speed.
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -54,6 +56,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     parallelism: float = 64.0
     service_seconds: float = 0.05
     slowdown: float = 4.0
+    measured: float = 1.0
+    """Share of its pods whose use is known; the others, last by name, are missing from what is published of use."""
 
     def service(self) -> Service:
         """Return the simulator's words for it."""
@@ -97,6 +101,7 @@ class Emulation:
         self._trace: WorldSpec | None = None
         self._trace_seconds = 0.0
         self._by_hand: dict[str, Service] = {}
+        self._measured: dict[str, float] = {}
         self._services: list[Service] = []
         self._index_of: dict[str, int] = {}
         self._seen_nodes: dict[str, mirror.Node] = {}
@@ -126,17 +131,30 @@ class Emulation:
         """Forget all loads and the scenario: every pod idles."""
         self._trace, self.speed, self._trace_seconds = None, 1.0, 0.0
         self._by_hand.clear()
+        self._measured.clear()
         self._rebuild(list(self._index_of))
 
     def set_load(self, load: Load) -> None:
         """Set a workload's load, in place of any trace."""
         service = load.service()
         self._by_hand[service.key] = service
+        self._measured[service.key] = load.measured
         self._rebuild([*self._index_of, service.key])
 
     def service_of(self, row: int) -> Service:
         """Return how the pod in a row behaves."""
         return self._services[int(self.pods.service[row])]
+
+    def measured_pods(self) -> list[tuple[str, str]]:
+        """Return the keys, in order, of pods whose use is published."""
+        by_workload: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for key in sorted(self.known):
+            by_workload[workload_of(self.known[key])].append(key)
+        return sorted(
+            key
+            for workload, keys in by_workload.items()
+            for key in keys[: math.ceil(len(keys) * self._measured.get(workload, 1.0))]
+        )
 
     def bounds_of(self, row: int) -> Floats:
         """Return the upper bounds of the latency buckets of the pod in a row, seconds; its objective is one."""

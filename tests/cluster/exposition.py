@@ -38,10 +38,12 @@ def expose(
 ) -> str:
     """Return everything as Prometheus text format 0.0.4."""
     lines: dict[str, list[str]] = {name: [f"# TYPE {name} {kind}"] for name, kind in _TYPES.items()}
+    measured = set(emulation.measured_pods())
     for key, row in emulation.rows.items():
         pod = emulation.known.get(key)
         if pod is not None and emulation.pods.node[row] >= 0:
-            _add_usage(lines, emulation, row, pod)
+            if key in measured:
+                _add_usage(lines, emulation, row, pod)
             _add_requests(lines, emulation, row, pod)
     for pod in pods.values():
         _add_state(lines, pod)

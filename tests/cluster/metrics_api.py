@@ -68,14 +68,14 @@ def make_app(emulation: Emulation, clock: Clock) -> web.Application:
         selector = request.query.get("labelSelector", "")
         items = [
             _pod_metrics(emulation, key, clock.now())
-            for key, pod in sorted(emulation.known.items())
-            if namespace in (None, key[0]) and selects(selector, pod.metadata.labels)
+            for key in emulation.measured_pods()
+            if namespace in (None, key[0]) and selects(selector, emulation.known[key].metadata.labels)
         ]
         return web.json_response({"kind": "PodMetricsList", "apiVersion": GROUP, "metadata": {}, "items": items})
 
     async def get_pod(request: web.Request) -> web.Response:
         key = (request.match_info["namespace"], request.match_info["name"])
-        if key not in emulation.known:
+        if key not in emulation.measured_pods():
             return _not_found("pods", key[1])
         return web.json_response(_pod_metrics(emulation, key, clock.now()))
 

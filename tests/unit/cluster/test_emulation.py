@@ -101,6 +101,17 @@ def test_a_reset_leaves_every_pod_idle() -> None:
     assert set(emulation.loads().values()) == {0.0}
 
 
+def test_use_that_is_not_measured_is_not_published() -> None:
+    emulation, pods = Emulation(), keyed(pod("a"), pod("b"), pod("c"), pod("d", app="api"))
+    emulation.set_load(Load(namespace="shop", name="web", cores=3.0, measured=0.5))
+    emulation.update(pods, [NODE])
+    emulation.advance(1.0)
+    assert emulation.measured_pods() == [("shop", name) for name in "abd"]
+    assert [name for metric, name in samples(emulation, pods) if metric == "container_cpu_usage_seconds_total"] == [
+        *"abd"
+    ]
+
+
 def test_a_pod_over_its_limit_is_named_until_it_was_restarted() -> None:
     emulation, limits = Emulation(), {"memory": "128Mi"}
     emulation.set_load(Load(namespace="shop", name="web", memory_bytes=200e6))
