@@ -1,0 +1,1 @@
+"""Karpenter's decisions on nodes as an engine of this planner: scheduling simulation, claims, instance types."""
