@@ -79,12 +79,21 @@ class Running:
 
 @asynccontextmanager
 async def autoscaler_run(
-    cluster: Cluster, log: Path, *flags: str, period: str = "1s", python: Sequence[str] = (sys.executable,)
+    cluster: Cluster,
+    log: Path,
+    *flags: str,
+    period: str = "1s",
+    python: Sequence[str] = (sys.executable,),
+    kubeconfig: Path | None = None,
 ) -> AsyncIterator[Running]:
-    """Run the command with *flags*, by *python*; it is killed at the end if it still runs."""
+    """
+    Run the command with *flags*, by *python*; it is killed at the end if it still runs.
+
+    Without a *kubeconfig* its account may do everything.
+    """
     port = free_port()
     words = [
-        *("--kubeconfig", str(await account_of(cluster))),
+        *("--kubeconfig", str(kubeconfig or await account_of(cluster))),
         *("--prometheus-url", cluster.prometheus_url, "--prometheus-resolution", "2s", "--prometheus-window", "10s"),
         *("--listen-address", "127.0.0.1", "--listen-port", str(port), "--period", period),
         *flags,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from autoscaler.clock import SystemClock
@@ -20,13 +18,11 @@ from autoscaler.kube.scale import ResourcePath
 from tests.cluster.cluster import Cluster
 from tests.cluster.waiting import eventually
 from tests.deploy.access import READS, Permission, asked, covers, granted
-from tests.deploy.chart import Document, documents
-from tests.deploy.places import PLURALS, collection_of
+from tests.deploy.installed import Installed, chart_flags, installed
 from tests.deploy.stage import Change, Stage
 from tests.integration import crds
 from tests.integration.running import autoscaler_run
 
-ACCESS_KINDS = {kind for kind in PLURALS if "Role" in kind} | {"ServiceAccount"}
 TOLD = {
     ("coordination.k8s.io", "leases", "create"),
     ("coordination.k8s.io", "leases", "update"),
@@ -43,42 +39,6 @@ ADAPTERS = {"custom.metrics.k8s.io", "external.metrics.k8s.io"}
 """Asked only where somebody serves them, which here nobody does."""
 ASKING = "authorization.k8s.io"
 """Everybody may ask what they may do."""
-
-
-class Installed(msgspec.Struct, frozen=True):
-    """The chart's account and roles on the cluster, and a connection as that account."""
-
-    api: ApiServer
-    user: str
-    kubeconfig: Path
-    roles: list[Document]
-
-    def rights(self, *endings: str) -> set[Permission]:
-        """Return what the roles grant whose names end so."""
-        return granted(role for role in self.roles if role["metadata"]["name"].endswith(endings))
-
-
-def chart(namespace: str, *, custom: tuple[dict[str, str], ...] = (), **values: Any) -> list[Document]:
-    """Return the chart's objects under names of the namespace's own."""
-    rbac = {"aggregate": False, "customWorkloads": list(custom)}
-    return documents({"provider": "kwok", "fullnameOverride": namespace, "rbac": rbac, **values}, namespace=namespace)
-
-
-@asynccontextmanager
-async def installed(cluster: Cluster, namespace: str, **values: Any) -> AsyncIterator[Installed]:
-    """Install the chart's account and roles; those without a namespace go away again."""
-    wanted = [each for each in chart(namespace, **values) if each["kind"] in ACCESS_KINDS]
-    for document in wanted:
-        await cluster.admin.send("POST", collection_of(document), document)
-    config = await cluster.kubeconfig_for(namespace, namespace=namespace)
-    api = await ApiServer.connect(kubeconfig=str(config))
-    try:
-        user = f"system:serviceaccount:{namespace}:{namespace}"
-        yield Installed(api, user, config, [each for each in wanted if "Role" in each["kind"]])
-    finally:
-        await api.aclose()
-        for document in wanted:
-            await cluster.admin.send("DELETE", f"{collection_of(document)}/{document['metadata']['name']}")
 
 
 @pytest.fixture
@@ -132,14 +92,6 @@ async def test_in_a_dry_run_each_change_is_refused_and_nothing_changes(
     assert len(changes) > 100
     assert allowed == []
     assert await stage.state() == before
-
-
-def chart_flags(namespace: str, **values: Any) -> list[str]:
-    """Return what the chart tells `autoscaler run`, but for where things are here."""
-    (deployment,) = [each for each in chart(namespace, **values) if each["kind"] == "Deployment"]
-    command, *flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert command == "run"
-    return [flag for flag in flags if not flag.startswith(("--period=", "--listen-port="))]
 
 
 async def tell_twice(api: ApiServer, namespace: str) -> None:
