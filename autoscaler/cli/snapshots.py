@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autoscaler.telemetry.record import RecordFile
 
 MAX_BYTES = 1 << 30
-_SETTLE = (300.0, 600.0)
+_SETTLE_SECONDS = 300.0
 _FORM = "a decision record, or Kubernetes objects as kubectl prints them"
 
 
@@ -96,17 +96,20 @@ def policies_for(file: RecordFile, paths: Iterable[str]) -> Policies:
 
 def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnapshot, Decision]:
     """
-    Return the decision as it would be if all stayed as seen for ten minutes.
+    Return the decision as it would be if all stayed as seen for ten minutes, or as long as the policy waits.
 
     Waiting periods (stabilisation, empty nodes, time between consolidations)
     have then passed, so that a single look shows everything there is to do.
     """
     from autoscaler.planning.decide import decide
+    from autoscaler.planning.effective import cluster_rules
     from autoscaler.plugins import Installed
 
     snapshot, engines = file.snapshot, Installed()
+    _, rules = cluster_rules(policies)
+    wait = max(_SETTLE_SECONDS, 5 * rules.nodes.consolidate_after.seconds)
     decision = decide(snapshot, policies, file.state, engines=engines)
-    for later in _SETTLE:
+    for later in (wait, 2 * wait):
         decision = decide(_seen_again(snapshot, later), policies, decision.state, engines=engines)
     return snapshot, decision
 

@@ -88,8 +88,14 @@ def _note_policy(spec: Fields) -> None:
     disruption = spec.part("disruption")
     if disruption.text("consolidationPolicy") == "WhenEmpty":
         disruption.note("consolidationPolicy", "it is for all nodes: nodes.consolidation: WhenEmpty of a ScalingPolicy")
-    if disruption.text("consolidateAfter", "0s") != "0s":
-        disruption.note("consolidateAfter", "nodes go when their pods fit elsewhere, within the disruption budget")
+    after = disruption.text("consolidateAfter", "0s")
+    if after == "Never":
+        disruption.note("consolidateAfter", "it is for all nodes: nodes.consolidation: Off of a ScalingPolicy")
+    elif after != "0s":
+        disruption.note(
+            "consolidateAfter",
+            f"it is for all nodes: nodes.consolidateAfter: {after} of a ScalingPolicy, 1m if not given",
+        )
     budgets = disruption.take("budgets") or []
     if budgets and budgets != _DEFAULT_BUDGETS:
         disruption.note("budgets", f"they are for all nodes: disruption.budgets of a ScalingPolicy: {_text(budgets)}")

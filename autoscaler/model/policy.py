@@ -290,6 +290,8 @@ class NodeRules(Spec, frozen=True, kw_only=True):
     """Who decides on nodes; `none`: another system does."""
     consolidation: Consolidation = Consolidation.JOINT
     """When nodes are removed or replaced."""
+    consolidate_after: Duration = Duration("1m")
+    """How long an empty node stays; twice as long none goes after growth, five times passes between repacks."""
     spot: SpotRules = SpotRules()
     limits: dict[str, Quantity] = {}
     """Most of each resource over all nodes."""

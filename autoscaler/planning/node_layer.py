@@ -194,8 +194,12 @@ def _purchase_rules(index: SnapshotIndex, rules: ScalingPolicySpec) -> ScaleUpRu
 
 def _removal_rules(rules: ScalingPolicySpec, advice: Sequence[Recommendation]) -> RemovalRules:
     blind = sum(1 for one in advice if one.held) > _BLIND_SHARE * len(advice)
+    patience = rules.nodes.consolidate_after.seconds
     return RemovalRules(
         consolidation=Consolidation.OFF if blind else rules.nodes.consolidation,
+        empty_seconds=patience,
+        scale_up_cool_down_seconds=2 * patience,
+        period_seconds=5 * patience,
         min_savings_per_eviction=rules.disruption.min_savings_per_eviction.number,
     )
 

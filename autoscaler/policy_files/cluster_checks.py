@@ -27,6 +27,7 @@ from autoscaler.model.policy import (
     TenantSpec,
 )
 from autoscaler.model.spec import Quantity
+from autoscaler.model.units import DAY
 from autoscaler.policy_files.words import (
     OPERATORS,
     Found,
@@ -50,6 +51,7 @@ COUNT_OR_SHARE = re.compile(r"[0-9]{1,9}|(100|[0-9]{1,2})%")
 ADJUSTMENT = re.compile(r"[+-][0-9]{1,3}(\.[0-9]{1,4})?%|[+-]?[0-9]{1,6}(\.[0-9]{1,6})?")
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _PERCENT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?%")
+_LEAST_PATIENCE = 1.0
 
 
 def check_scaling_policy(spec: ScalingPolicySpec) -> Found:
@@ -138,6 +140,8 @@ def _check_nodes(nodes: NodeRules, path: str) -> Found:
             nodes.engine.value,
             f"{' or '.join(NODE_ENGINES)}; the peers' node engines are not built yet",
         )
+    if not _LEAST_PATIENCE <= nodes.consolidate_after.seconds <= DAY:
+        yield f"{path}.consolidateAfter", nodes.consolidate_after, "a duration from 1s to 24h"
     yield from within(nodes.spot.max_share, 0, 1, f"{path}.spot.maxShare")
     yield from amounts(nodes.limits, f"{path}.limits")
 

@@ -129,6 +129,26 @@ def test_the_consolidation_of_the_policy_is_obeyed() -> None:
     assert found.actions == ()
 
 
+@pytest.mark.parametrize(
+    ("after", "seconds", "grown_seconds", "gone"),
+    [
+        pytest.param("1m", 60.0, 1e6, True, id="a-minute-is-over"),
+        pytest.param("1m", 59.0, 1e6, False, id="a-minute-is-not-over"),
+        pytest.param("3s", 3.0, 1e6, True, id="three-seconds-are-over"),
+        pytest.param("3s", 30.0, 5.0, False, id="growth-was-less-than-twice-as-long-ago"),
+        pytest.param("3s", 30.0, 6.0, True, id="growth-was-twice-as-long-ago"),
+    ],
+)
+def test_an_empty_node_stays_for_as_long_as_the_policy_says(
+    after: str, seconds: float, grown_seconds: float, *, gone: bool
+) -> None:
+    rules = {"consolidateAfter": after, "consolidation": "WhenEmpty"}
+    idle = cluster({"web": (2, 0.5)}, nodes=4)
+    state = DecisionState(nodes=planned(idle, nodes=rules).memory, last_scale_up_at=NOW + seconds - grown_seconds)
+    found = planned(later(idle, seconds), state=state, nodes=rules)
+    assert bool([action for action in found.actions if isinstance(action, CordonNode)]) is gone
+
+
 @pytest.mark.parametrize("mode", ["Off", "Recommend"])
 def test_in_other_modes_nodes_are_planned_and_not_changed(mode: str) -> None:
     found = planned(cluster({"web": (20, 5.0)}, nodes=1, waiting=12), mode=mode)

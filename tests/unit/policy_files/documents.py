@@ -64,6 +64,7 @@ spec:
   nodes:
     engine: joint
     consolidation: Joint
+    consolidateAfter: 2m
     spot: {maxShare: "0.6", onDemandBase: 3}
     limits: {cpu: "2000", memory: 8Ti}
 """

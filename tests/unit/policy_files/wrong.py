@@ -221,6 +221,8 @@ ADMITTED = [
     wrong("mpa", "policy.schedules.0.timeZone", "Europe/Atlantis", field="schedules[0].timeZone", case="time-zone"),
     wrong("mpa", "policy.schedules.0.duration", "0s", field="schedules[0].duration", case="no-duration"),
     wrong("policy", "signals.staleAfter", "0s", case="no-staleness"),
+    wrong("policy", "nodes.consolidateAfter", "500ms", case="no-patience-with-empty-nodes"),
+    wrong("policy", "nodes.consolidateAfter", "25h", case="too-much-patience-with-empty-nodes"),
     wrong("policy", "disruption.budgets.0.duration", "30s", field="budgets[0].duration", case="budget-below-a-minute"),
     wrong("tenant", "quota.from", {"days": 0}, field="spec.quota.from.days", case="quota-source"),
 ]
