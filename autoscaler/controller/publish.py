@@ -13,8 +13,10 @@ from autoscaler.interfaces import Clock, Outcome
 from autoscaler.kube.client import CALL_SECONDS, JSON, ApiServer
 from autoscaler.kube.event_text import events_of
 from autoscaler.kube.events import EventRecorder, ObjectEvent
+from autoscaler.kube.policies import PolicyProblem
 from autoscaler.kube.status import StatusWriter
 from autoscaler.kube.status_text import ObjectStatus, Told, statuses_of
+from autoscaler.telemetry.record import digest_of
 
 RETRY_SECONDS = 10.0
 
@@ -77,8 +79,7 @@ class Publisher:
             TransientError: not all could be written; the next turn tries again.
         """
         documents, problems = tuple(self._documents()), self._policies.problems
-        told = Told(snapshot=cycle.snapshot, policies=cycle.policies, decision=cycle.decision, problems=problems)
-        statuses, events = await asyncio.to_thread(_texts, documents, told, outcomes)
+        statuses, events = await asyncio.to_thread(_texts, documents, cycle, outcomes, problems=problems)
         counts = await self._events.publish(events)
         published = await self._statuses.publish(statuses)
         if published.failed or counts.failed:
@@ -87,7 +88,20 @@ class Publisher:
 
 
 def _texts(
-    documents: Sequence[Mapping[str, Any]], told: Told, outcomes: Sequence[Outcome]
+    documents: Sequence[Mapping[str, Any]],
+    cycle: Cycle,
+    outcomes: Sequence[Outcome],
+    *,
+    problems: Sequence[PolicyProblem],
 ) -> tuple[Sequence[ObjectStatus], Sequence[ObjectEvent]]:
+    # The digest says which record a deed came of; it takes in the whole cluster, so it is made only for deeds.
+    digest = digest_of(cycle.snapshot, cycle.policies, cycle.before) if cycle.outcomes else ""
+    told = Told(
+        snapshot=cycle.snapshot,
+        policies=cycle.policies,
+        decision=cycle.decision,
+        problems=problems,
+        digest=digest,
+    )
     statuses = statuses_of(documents, told)
     return statuses, events_of(outcomes, statuses, told.policies)

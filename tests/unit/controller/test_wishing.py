@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from aiohttp import web
-from aiohttp.test_utils import BaseTestServer, TestServer
+from aiohttp.test_utils import TestServer
 
 from autoscaler.clock import ManualClock
 from autoscaler.controller.wishing import KNOWN_SECONDS, WishedTemplates, WishesAsked
 from autoscaler.interfaces import Outcome
-from autoscaler.kube.client import ApiServer
 from autoscaler.model.plan import SetRequests
 from autoscaler.model.recommendation import ContainerSize
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.policy_files import parse_policies
 from autoscaler.testing.builders import make_snapshot, make_workload
+from tests.unit.controller.servers import connected
 
 WEB = make_workload("web")
 SIZE = ContainerSize(container=WEB.template.containers[0].name, target=Resources.of(cpu=777))
@@ -67,7 +66,7 @@ async def test_only_policies_that_act_are_asked_about_and_answers_are_used_again
     application.router.add_get("/apis/apps/v1/namespaces/default/deployments/web", get)
     clock, cluster = ManualClock(), _Cluster(make_snapshot(workloads=[WEB]))
     async with TestServer(application) as server:
-        api = await _connected(server, tmp_path)
+        api = await connected(server, tmp_path)
         documents = {"mode": "Auto"}
         wishes = WishesAsked(
             api, clock, cluster=cluster, policies=lambda: parse_policies(MODES.replace("MODE", documents["mode"]), "x")
@@ -84,17 +83,3 @@ async def test_only_policies_that_act_are_asked_about_and_answers_are_used_again
             assert await wishes(WEB.key) == {}
         await api.aclose()
     assert len(calls) == 2
-
-
-async def _connected(server: BaseTestServer, folder: Path) -> ApiServer:
-    configuration = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": str(server.make_url("/"))}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    file = folder / "config"
-    file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    return await ApiServer.connect(kubeconfig=str(file))
