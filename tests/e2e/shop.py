@@ -10,7 +10,7 @@ from typing import Any
 
 from autoscaler.kube.client import MERGE
 from tests.cluster.cluster import Cluster
-from tests.cluster.objects import Object, is_ready
+from tests.cluster.objects import Object, is_ready, node
 from tests.cluster.waiting import eventually
 from tests.integration.crds import install, path_of
 from tests.integration.running import remove
@@ -54,6 +54,12 @@ class Shop:
         group = {"provider": "kwok", "size": {"max": most}, "requirements": requirements, "template": template}
         await self._add("NodeGroup", group)
         await self._add("ScalingPolicy", {"mode": mode, **rules})
+
+    async def add_node(self, name: str, **size: Any) -> None:
+        """Add a machine of the shop's own; *size* is for `objects.node`."""
+        body = node(f"{self.name}-{name}", labels={_LABEL: self.name}, **size)
+        body["spec"]["taints"] = [{"key": _LABEL, "value": self.name, "effect": "NoSchedule"}]
+        await self._api.send("POST", "/api/v1/nodes", body)
 
     async def set_mode(self, mode: str) -> None:
         """Change what documents under the policy may do at most."""
