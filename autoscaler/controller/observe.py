@@ -37,6 +37,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     cluster: ClusterReader
     metrics: MetricsSource
     provider: CloudProvider | None = None
+    sizes_at_admission: bool = True
+    """Whether something gives new pods their workload's sizes (see ClusterSnapshot)."""
     timeout_seconds: float | None = 30.0
 
 
@@ -75,6 +77,7 @@ async def observe_objects(sources: Sources, *, at: float, learned: Learned) -> O
         nodes=tuple(sorted(nodes + upcoming, key=_node_name)) if upcoming else nodes,
         models=learned.models,
         prices=learned.prices,
+        sizes_at_admission=sources.sizes_at_admission,
     )
     return Observation(snapshot=snapshot, problems=problems)
 

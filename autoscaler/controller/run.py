@@ -147,7 +147,9 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     engines = Installed()
     ports = Ports(
         clock=clock,
-        sources=Sources(cluster=cluster, metrics=source, provider=provider),
+        sources=Sources(
+            cluster=cluster, metrics=source, provider=provider, sizes_at_admission=bool(settings.webhook_port)
+        ),
         decide=partial(planning.decide, engines=engines),
         signals_of=partial(planning.signals_of, engines=engines),
         refit=off_loop(refit),

@@ -46,6 +46,8 @@ class Code(enum.StrEnum):
     """Capped at what the largest node can hold."""
     IN_RANGE = "InRange"
     """The request lies between the lower and the upper bound: left alone."""
+    NEEDS_ADMISSION = "NeedsAdmission"
+    """Sizes wait: the mode gives them to starting pods only, and the webhook that does so is not served."""
     RESIZE_STUCK = "ResizeStuck"
     """The pod starts anew: its resize in place does not come to an end."""
     # Held

@@ -112,4 +112,6 @@ class ClusterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     period: float = 15.0
     metrics_delay: float = 30.0
     open_windows: tuple[str, ...] = ()
+    sizes_at_admission: bool = True
+    """Whether new pods get a workload's sizes as they start; where not, only a roll-out of its template does that."""
     name: str = "cluster"

@@ -39,7 +39,7 @@ from autoscaler.planning.node_layer import NodePlan, plan_nodes
 from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
 from autoscaler.planning.rivals import RivalPlan, left_alone, plan_rivals
-from autoscaler.planning.workload_actions import WorkloadActions, workload_actions
+from autoscaler.planning.workload_actions import Surroundings, WorkloadActions, workload_actions
 from autoscaler.recommend.engines import BUILT_IN
 
 
@@ -96,15 +96,19 @@ def _workload_parts(
     index: SnapshotIndex, governed: Mapping[str, Effective], advice: Sequence[Recommendation], rivals: RivalPlan
 ) -> dict[str, WorkloadActions]:
     snapshot = index.snapshot
-    prices = prices_or_estimate(snapshot.prices, snapshot.node_groups)
+    around = Surroundings(
+        prices=prices_or_estimate(snapshot.prices, snapshot.node_groups),
+        now=snapshot.observed_at,
+        nodes={node.name: node for node in snapshot.nodes},
+        sizes_at_admission=snapshot.sizes_at_admission,
+    )
     parts = {
         one.workload: workload_actions(
             index.workloads[one.workload],
             governed[one.workload],
             one,
             index.pods_of(one.workload),
-            prices=prices,
-            now=snapshot.observed_at,
+            around=around,
         )
         for one in advice
     }

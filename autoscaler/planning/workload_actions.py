@@ -8,14 +8,17 @@ Which pods get new sizes, and by which way, is for `recommend.updater` to say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from autoscaler.model.node import Node
 from autoscaler.model.plan import AnyAction, EvictPod, Note, ResizePod, SetReplicas, SetRequests
 from autoscaler.model.pod import Container, Pod, PodShape
 from autoscaler.model.policy import ResizeMode, UpdateMode
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import ContainerSize, Recommendation
+from autoscaler.model.resources import CPU, MEMORY
 from autoscaler.model.snapshot import Prices
 from autoscaler.model.workload import Workload
 from autoscaler.planning.effective import Effective, resize_mode
@@ -26,6 +29,10 @@ from autoscaler.scheduling.requests import effective_requests
 AT_ONCE = frozenset({"joint"})
 """Engines whose sizes go to all pods in one cycle; those of all others keep to the VPA updater's tolerance."""
 _STUCK = Reason(Code.RESIZE_STUCK, "the resize in place is infeasible, deferred for 5 min or in progress for 1 h")
+
+_NEEDS_ADMISSION = Reason(
+    Code.NEEDS_ADMISSION, "sizes are for starting pods only, and the webhook that gives them is not served"
+)
 
 
 class WorkloadActions(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,21 +48,39 @@ class WorkloadActions(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
 
 
+class Surroundings(NamedTuple):
+    """
+    What a workload's actions depend on beside itself.
+
+    `now` is in epoch seconds. `nodes` are by name; a pod on one that is not
+    there is taken to fit. `sizes_at_admission` as in the snapshot.
+    """
+
+    prices: Prices
+    now: float
+    nodes: Mapping[str, Node] = {}
+    sizes_at_admission: bool = True
+
+
 def workload_actions(
-    workload: Workload, effective: Effective, advice: Recommendation, pods: Sequence[Pod], *, prices: Prices, now: float
+    workload: Workload, effective: Effective, advice: Recommendation, pods: Sequence[Pod], *, around: Surroundings
 ) -> WorkloadActions:
     """
     Return the actions that bring *workload* to *advice*, as far as its mode allows.
 
     Auto acts on everything, Initial on the template alone (new pods), Recommend on nothing.
     """
-    moves = _pod_actions(workload, effective, advice, pods, now=now)
+    prices = around.prices
+    moves = _pod_actions(workload, effective, advice, pods, around=around)
     sizes = _template_sizes(workload.template, advice, follow=bool(moves))
+    waiting = None
+    if not around.sizes_at_admission:
+        sizes, moves, waiting = _rolled_out(effective, sizes, moves)
     shape = resized(workload.template, sizes)
     scale, paused = _scale(workload, effective, advice, shape, prices=prices)
     template = _template_action(workload, advice, sizes, shape, prices=prices)
     wanted = tuple(action for action in (template, *moves, scale) if action is not None)
-    note = _note(effective, advice, wanted, paused)
+    note = _note(effective, advice, wanted, [reason for reason in (paused, waiting) if reason is not None])
     if effective.mode is UpdateMode.AUTO:
         replicas = scale.replicas if scale is not None else workload.replicas
         return WorkloadActions(actions=wanted, note=note, shape=shape, replicas=replicas)
@@ -145,11 +170,32 @@ def _template_action(
     return SetRequests(workload=workload.key, containers=sizes, reasons=advice.reasons, usd_per_hour=cost)
 
 
+def _rolled_out(
+    effective: Effective, sizes: tuple[ContainerSize, ...], moves: list[AnyAction]
+) -> tuple[tuple[ContainerSize, ...], list[AnyAction], Reason | None]:
+    """
+    Return what the template gets, what is left to do to pods, and why sizes wait, if they do.
+
+    A pod that starts anew starts as the template says. So the template moves,
+    and all pods with it, only where pods would have to start anew anyway: the
+    roll-out then takes the place of evictions. Else it is left alone.
+    """
+    how = resize_mode(effective.spec)
+    if not sizes:
+        return (), moves, None
+    if effective.mode is UpdateMode.INITIAL or how is ResizeMode.ON_RESTART:
+        return (), [], _NEEDS_ADMISSION
+    stays: list[AnyAction] = [action for action in moves if not isinstance(action, EvictPod)]
+    if how is ResizeMode.RECREATE or len(stays) < len(moves):
+        return sizes, [], None
+    return (), stays, None
+
+
 def _pod_actions(
-    workload: Workload, effective: Effective, advice: Recommendation, pods: Sequence[Pod], *, now: float
+    workload: Workload, effective: Effective, advice: Recommendation, pods: Sequence[Pod], *, around: Surroundings
 ) -> list[AnyAction]:
     """Return resizes in place, or evictions where a pod cannot be resized and the policy lets it be recreated."""
-    how = resize_mode(effective.spec)
+    how, now = resize_mode(effective.spec), around.now
     if not advice.containers or how is ResizeMode.ON_RESTART:
         return []
     chosen = pods_to_resize(workload, pods, advice.containers, now=now)
@@ -167,6 +213,9 @@ def _pod_actions(
     for pod, reason in chosen:
         sizes = _changes(pod.shape, advice)
         way = _way(pod, sizes, reason, how=how, now=now, at_once=at_once)
+        if way is Way.IN_PLACE and not _fits(resized(pod.shape, sizes), around.nodes.get(pod.node)):
+            # The API server refuses it: "node didn't have enough allocatable resources".
+            way = Way.WAIT if how is ResizeMode.IN_PLACE else Way.RECREATE
         if way is Way.WAIT or (pod.node and room <= 0):
             continue
         # The VPA updater may evict any number of pods that do not run yet.
@@ -177,6 +226,11 @@ def _pod_actions(
         else:
             actions.append(EvictPod(pod=pod.key, uid=pod.uid, workload=workload.key, reasons=reasons))
     return actions
+
+
+def _fits(shape: PodShape, node: Node | None) -> bool:
+    """Tell whether a node could hold the pod if it were alone there."""
+    return node is None or effective_requests(shape).only((CPU, MEMORY)).fits_in(node.allocatable)
 
 
 def _way(
@@ -194,10 +248,9 @@ def _way(
 
 
 def _note(
-    effective: Effective, advice: Recommendation, wanted: tuple[AnyAction, ...], paused: Reason | None
+    effective: Effective, advice: Recommendation, wanted: tuple[AnyAction, ...], reasons: list[Reason]
 ) -> Note | None:
     """Say why nothing, or not all, is done."""
-    reasons = [paused] if paused else []
     if wanted and effective.mode in (UpdateMode.RECOMMEND, UpdateMode.INITIAL):
         reasons.append(Reason(Code.MODE_RECOMMEND, f"mode {effective.mode.value}: told, not done"))
     if not wanted:

@@ -13,7 +13,7 @@ from autoscaler.model.resources import NOTHING, Resources
 from autoscaler.model.snapshot import Prices
 from autoscaler.model.spec import TargetRef
 from autoscaler.planning.effective import Effective
-from autoscaler.planning.workload_actions import workload_actions
+from autoscaler.planning.workload_actions import Surroundings, workload_actions
 from autoscaler.testing.builders import NOW, make_pod, make_shape, make_workload
 
 KEY = "default/Deployment/web"
@@ -75,8 +75,9 @@ def test_actions_are_told_once_a_pod_and_shrink_nothing_while_something_is_missi
     effective = Effective(workload=KEY, spec=spec, rules=ScalingPolicySpec(), mode=mode, engine=engine)
     advice = Recommendation(workload=KEY, engine=engine, containers=tuple(sizes), held=held)
     workload = make_workload(replicas=len(given_pods))
-    done = workload_actions(workload, effective, advice, given_pods, prices=Prices(), now=now)
-    assert done == workload_actions(workload, effective, advice, given_pods, prices=Prices(), now=now)
+    around = Surroundings(prices=Prices(), now=now)
+    done = workload_actions(workload, effective, advice, given_pods, around=around)
+    assert done == workload_actions(workload, effective, advice, given_pods, around=around)
     assert mode is UpdateMode.AUTO or all(isinstance(action, SetRequests) for action in done.actions)
     by_key = {pod.key: pod for pod in given_pods}
     moved = [action.pod for action in (*done.actions, *done.advised) if isinstance(action, ResizePod | EvictPod)]

@@ -15,8 +15,8 @@ from autoscaler.model.snapshot import Prices
 from autoscaler.model.spec import TargetRef
 from autoscaler.model.units import GIB, HOUR, MIB
 from autoscaler.planning.effective import Effective
-from autoscaler.planning.workload_actions import WorkloadActions, growing, workload_actions
-from autoscaler.testing.builders import NOW, make_pod, make_shape, make_workload
+from autoscaler.planning.workload_actions import Surroundings, WorkloadActions, growing, workload_actions
+from autoscaler.testing.builders import NOW, make_node, make_pod, make_shape, make_workload
 
 KEY = "default/Deployment/web"
 PRICES = Prices(usd_per_core_hour=0.03, usd_per_gib_hour=0.004)
@@ -50,9 +50,19 @@ def running(count: int, *, memory: int = 512, **fields: Any) -> list[Pod]:
     return [make_pod(f"web-{number}", shape=shape, **fields) for number in range(count)]
 
 
-def act(effective: Effective, wanted: Recommendation, pods: Sequence[Pod], *, memory: int = 512) -> WorkloadActions:
+AROUND = Surroundings(prices=PRICES, now=NOW)
+
+
+def act(
+    effective: Effective,
+    wanted: Recommendation,
+    pods: Sequence[Pod],
+    *,
+    memory: int = 512,
+    around: Surroundings = AROUND,
+) -> WorkloadActions:
     workload = make_workload(replicas=len(pods), template=make_shape(memory=memory * MIB))
-    return workload_actions(workload, effective, wanted, pods, prices=PRICES, now=NOW)
+    return workload_actions(workload, effective, wanted, pods, around=around)
 
 
 def told(actions: Sequence[AnyAction]) -> list[str]:
@@ -124,6 +134,51 @@ def test_how_many_pods_move_in_one_cycle(replicas: int, moved: int) -> None:
 def test_the_resize_mode_says_how(engine: str, how: ResizeMode, kinds: set[str]) -> None:
     done = act(governed(engine, resize=how), advice(sized(800)), running(2))
     assert {type(action).__name__ for action in done.actions} == kinds | {"SetRequests"}
+
+
+@pytest.mark.parametrize("engine", ["hpa+vpa", "joint"])
+@pytest.mark.parametrize(
+    ("how", "kinds"),
+    [
+        pytest.param(ResizeMode.IN_PLACE, {"ResizePod"}, id="in-place"),
+        pytest.param(ResizeMode.IN_PLACE_OR_RECREATE, {"ResizePod"}, id="in-place-where-it-can-be"),
+        pytest.param(ResizeMode.RECREATE, {"SetRequests"}, id="by-rolling-out"),
+        pytest.param(ResizeMode.ON_RESTART, set(), id="not-at-all"),
+    ],
+)
+def test_the_template_moves_without_admission_only_where_pods_start_anew(
+    engine: str, how: ResizeMode, kinds: set[str]
+) -> None:
+    around = AROUND._replace(sizes_at_admission=False)
+    done = act(governed(engine, resize=how), advice(sized(800)), running(4), around=around)
+    assert {type(action).__name__ for action in done.actions} == kinds
+    assert done.shape.containers[0].requests.memory == (800 if how is ResizeMode.RECREATE else 512) * MIB
+    told_why = [] if done.note is None else [reason.code for reason in done.note.reasons]
+    assert (Code.NEEDS_ADMISSION in told_why) == (how is ResizeMode.ON_RESTART)
+
+
+@pytest.mark.parametrize("engine", ["hpa+vpa", "joint"])
+def test_a_roll_out_takes_the_place_of_evictions_without_admission(engine: str) -> None:
+    pods = running(4, resize=Resize(state="Infeasible", since=NOW - 60))
+    around = AROUND._replace(sizes_at_admission=False)
+    done = act(governed(engine), advice(sized(800)), pods, around=around)
+    assert told(done.actions) == [f"SetRequests {KEY}"]
+    right = act(governed(engine), advice(sized(800)), pods, memory=800, around=around)
+    assert of_kind(right, EvictPod)
+    assert not of_kind(right, SetRequests)
+
+
+@pytest.mark.parametrize("engine", ["hpa+vpa", "joint"])
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [pytest.param(ResizeMode.IN_PLACE, None, id="left"), pytest.param(None, EvictPod, id="recreated")],
+)
+def test_a_pod_is_not_resized_beyond_its_node(engine: str, how: ResizeMode | None, kind: type[Any] | None) -> None:
+    pods = running(4, node="small")
+    small = make_node("small", cpu=2000, memory=700 * MIB)
+    done = act(governed(engine, resize=how), advice(sized(800)), pods, around=AROUND._replace(nodes={"small": small}))
+    assert not of_kind(done, ResizePod)
+    assert bool(of_kind(done, EvictPod)) == (kind is EvictPod)
 
 
 @pytest.mark.parametrize("engine", ["hpa+vpa", "joint"])
