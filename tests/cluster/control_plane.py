@@ -199,7 +199,8 @@ def _kwok(layout: Layout) -> dict[str, str]:
         "tls-cert-file": str(layout.folder / "server.crt"),
         "tls-private-key-file": str(layout.folder / "server.key"),
         "cidr": "10.0.0.0/8",
-        "node-lease-duration-seconds": "40",
+        # With leases kwok skips pods that are bound before it sees its own lease on the node, for good.
+        "node-lease-duration-seconds": "0",
     }
 
 
