@@ -19,6 +19,7 @@ from autoscaler.model.readings import Reading, Series, Signal, SignalKind
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot, Prices, WorkloadModel
+from autoscaler.model.spec import Selector
 from autoscaler.model.workload import Workload
 
 
@@ -94,6 +95,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     `reaction_seconds` is metrics delay + period + pod start; `node_seconds`
     adds a node's boot. `largest_node` is the biggest allocatable on offer.
     `headroom` is the quantile (0-1) of the forecast error to keep nodes free for.
+    `open_schedules` names the schedules of the spec that are open now.
     """
 
     now: float
@@ -108,6 +110,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     largest_node: Resources
     period: float
     headroom: float = 0.95
+    open_schedules: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -137,6 +140,24 @@ class SeedsMemory(Recommender, Protocol):
     """
 
     def seed(self, history: Mapping[str, Mapping[SignalKind, Series]], params: Any) -> Any: ...
+
+
+class PodCount(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What `signal` counts: the pods of its workload's namespace that `selector` matches
+    and that have not ended; with `by_node` the nodes they are on.
+    """
+
+    signal: Signal
+    selector: Selector
+    by_node: bool = False
+
+
+@runtime_checkable
+class CountsPods(Recommender, Protocol):
+    """A recommender that wants counts of pods in `view.readings`, too: the snapshot has them, no source is asked."""
+
+    def counts(self, workload: Workload, spec: MpaSpec, params: Any) -> Sequence[PodCount]: ...
 
 
 class NodeOption(msgspec.Struct, frozen=True, kw_only=True):

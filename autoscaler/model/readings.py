@@ -41,6 +41,8 @@ class SignalKind(enum.StrEnum):
     """A metric of one object, milli-units."""
     EXTERNAL_METRIC = "ExternalMetric"
     """A metric from outside the cluster, milli-units, one value per series. Reading: PodSamples."""
+    POD_COUNT = "PodCount"
+    """Pods of the namespace that a selector matches (`name` says which); the snapshot has it, no source is asked."""
     PROMETHEUS = "Prometheus"
     """The user's own query (`name` holds it), plain units."""
 

@@ -34,8 +34,10 @@ from autoscaler.planning.windows import with_schedules
 from autoscaler.scheduling.requirements import label_map, selector_matches
 
 _MODES = (UpdateMode.OFF, UpdateMode.RECOMMEND, UpdateMode.INITIAL, UpdateMode.AUTO)
-PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "hpa+season", "keda"})
+PARITY_ENGINES = frozenset({"hpa", "vpa", "mpa", "hpa+vpa", "hpa+season", "keda", "phpa", "krr", "crane"})
 """Engines that reproduce a peer: its own rate limits hold, not ours."""
+_SCALES_BY_SCHEDULE = frozenset({"keda"})
+"""Engines to which a schedule is one metric among others: it moves no minimum."""
 DEFAULT_RULES = ScalingPolicySpec()
 _OPERATORS = frozenset(Operator)
 _MPA, _POLICY = "MultidimPodAutoscaler", "ScalingPolicy"
@@ -209,11 +211,12 @@ class _Resolver:
             return _held(workload, broken)
         assert not isinstance(mpa, InvalidPolicy)
         assert not isinstance(policy, InvalidPolicy)
-        spec = with_schedules(self._merge(workload, mpa, policy), self._open)
+        spec = self._merge(workload, mpa, policy)
+        engine = spec.policy.engine or "joint"
+        spec = with_schedules(spec, self._open, floors=engine not in _SCALES_BY_SCHEDULE)
         rules = policy.spec if policy else DEFAULT_RULES
         wanted = spec.policy.update_mode or UpdateMode.RECOMMEND
         most = rules.mode if policy else UpdateMode.AUTO
-        engine = spec.policy.engine or "joint"
         return Effective(
             workload=workload.key,
             spec=spec,

@@ -7,7 +7,6 @@ An engine that fails, a parameter that is wrong: each holds its own workload and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,11 +21,13 @@ from autoscaler.model.resources import Resources
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState, WorkloadMemory
 from autoscaler.model.workload import Workload
+from autoscaler.planning.counted import counted_readings, params_of
 from autoscaler.planning.effective import PARITY_ENGINES, Effective
 from autoscaler.planning.fresh import held_for_coverage, usable_readings
 from autoscaler.planning.index import SnapshotIndex
 from autoscaler.planning.limit_ranges import Ranges, ranges_by_namespace, told_ranges, within_ranges
 from autoscaler.planning.reaction import boot_seconds, reaction_seconds
+from autoscaler.planning.windows import open_schedules
 
 
 class Recommended(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,7 @@ class _Shared(msgspec.Struct, frozen=True, kw_only=True):
     largest_node: Resources
     readings: Mapping[Signal, Reading]
     ranges: Mapping[str, Ranges]
+    open_windows: frozenset[str]
 
     def ranges_of(self, workload: Workload) -> Ranges:
         return self.ranges.get(workload.namespace, ())
@@ -62,8 +64,12 @@ def recommend_all(
     shared = _Shared(
         boot_seconds=boot_seconds(index.snapshot.node_groups),
         largest_node=index.largest_node(),
-        readings=usable_readings(index.readings, governed, now=index.snapshot.observed_at),
+        readings={
+            **usable_readings(index.readings, governed, now=index.snapshot.observed_at),
+            **counted_readings(index, governed, engines),
+        },
         ranges=ranges_by_namespace(index.snapshot.limit_ranges),
+        open_windows=frozenset(index.snapshot.open_windows),
     )
     recommendations: list[Recommendation] = []
     memories: list[WorkloadMemory] = []
@@ -101,7 +107,7 @@ def wanted_signals(
             continue
         engine = engines[effective.engine]
         try:
-            wanted.update(dict.fromkeys(engine.signals(workload, effective.spec, _params(engine, effective))))
+            wanted.update(dict.fromkeys(engine.signals(workload, effective.spec, params_of(engine, effective.spec))))
         except Exception:  # noqa: S112  (`recommend_all` will hold the workload and say why)
             continue
     return list(wanted)
@@ -137,6 +143,7 @@ def _view(index: SnapshotIndex, workload: Workload, effective: Effective, shared
         largest_node=shared.largest_node,
         period=snapshot.period,
         headroom=effective.rules.objective.headroom.quantile.number,
+        open_schedules=open_schedules(effective.spec, shared.open_windows),
     )
 
 
@@ -145,7 +152,7 @@ def _ask(engine: Recommender, view: WorkloadView, effective: Effective, old: Wor
     # A memory of another engine, or of another version of this one, is none: slower, not unsafe.
     memory = old.memory if old is not None and isinstance(old.memory, engine.Memory) else engine.Memory()
     try:
-        params = _params(engine, effective)
+        params = params_of(engine, effective.spec)
     except msgspec.ValidationError as problem:
         return Reason(Code.POLICY_INVALID, f"policy.params of engine {effective.engine}: {problem}")
     try:
@@ -167,14 +174,3 @@ def _check(advice: Recommendation, workload: Workload) -> None:
     amounts = [amount for size in advice.containers for _, amount in size.target.items()]
     if min([advice.replicas or 0, *amounts]) < 0:
         raise ValueError("it asks for less than nothing")
-
-
-def _params(engine: Recommender, effective: Effective) -> Any:
-    given = effective.spec.policy.params
-    return msgspec.convert(given, engine.Params) if given else _defaults(engine.Params)
-
-
-@lru_cache(maxsize=64)
-def _defaults(kind: type[msgspec.Struct]) -> msgspec.Struct:
-    """Return parameters at their defaults: they are frozen, so one of each type is enough."""
-    return kind()

@@ -53,14 +53,25 @@ def budgets_in_force(budgets: Iterable[BudgetWindow], open_windows: Collection[s
     ]
 
 
-def with_schedules(spec: MpaSpec, open_windows: Collection[str]) -> MpaSpec:
-    """Return *spec* with the bounds of its open schedules; of several, the last in the list has its way."""
+def open_schedules(spec: MpaSpec, open_windows: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the schedules of *spec* that are open."""
+    schedules = spec.policy.schedules
+    return tuple(each.name for each in schedules if window_key(window_of_schedule(each)) in open_windows)
+
+
+def with_schedules(spec: MpaSpec, open_windows: Collection[str], *, floors: bool = True) -> MpaSpec:
+    """
+    Return *spec* with the bounds of its open schedules; of several, the last in the list has its way.
+
+    Without *floors* only their maxima count.
+    """
     if not spec.policy.schedules:
         return spec
     bounds = spec.constraints.global_ or GlobalConstraints()
     for schedule in spec.policy.schedules:
         if window_key(window_of_schedule(schedule)) in open_windows:
-            low = bounds.min_replicas if schedule.min_replicas is None else schedule.min_replicas
+            is_floor = floors and schedule.min_replicas is not None
+            low = schedule.min_replicas if is_floor else bounds.min_replicas
             high = bounds.max_replicas if schedule.max_replicas is None else schedule.max_replicas
             if low is not None and high is not None and low > high:
                 # A schedule that only moves one bound past the other means both to move.

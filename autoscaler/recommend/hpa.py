@@ -10,7 +10,7 @@ and in what the peer has not: Prometheus metrics and a formula over metrics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -121,7 +121,19 @@ class HpaRecommender:
         carried out: its scale event is recorded. Where a metric is missing the
         result is `held` and, within the bounds, never below the present replicas.
         """
-        return _Reconcile(view, params, memory).run()
+        return reconcile(view, params, memory)
+
+
+def reconcile(
+    view: WorkloadView, params: HpaParams, memory: HpaMemory, *, adjust: Callable[[int], int] | None = None
+) -> tuple[Recommendation, HpaMemory]:
+    """
+    Reconcile once, as `HpaRecommender.recommend` does.
+
+    *adjust* may change what the metrics ask for, before stabilisation, rates and
+    bounds; it is called once, where metrics ask for something.
+    """
+    return _Reconcile(view, params, memory, adjust).run()
 
 
 class _Combined(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -136,8 +148,11 @@ class _Combined(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class _Reconcile:
     """One pass over one workload, in the peer's order; makes the new memory from the old."""
 
-    def __init__(self, view: WorkloadView, params: HpaParams, memory: HpaMemory) -> None:
+    def __init__(
+        self, view: WorkloadView, params: HpaParams, memory: HpaMemory, adjust: Callable[[int], int] | None
+    ) -> None:
         self._view = view
+        self._adjust = adjust
         self._params = params
         self._current = view.workload.replicas
         self._metrics = metrics_of(view.spec)
@@ -189,6 +204,8 @@ class _Reconcile:
         if combined.error:
             self._reasons.append(Reason(Code.SIGNAL_MISSING, combined.error))
         desired = max(0, combined.replicas)
+        if self._adjust is not None:
+            desired = self._adjust(desired)
         allowed, self._history = allow(
             desired,
             self._history,
