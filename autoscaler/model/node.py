@@ -38,11 +38,13 @@ class NodeTemplate(msgspec.Struct, frozen=True, gc=False, cache_hash=True, kw_on
     """
     What a new node of a group will look like to the scheduler.
 
-    `overhead` is what DaemonSets will take on it, the pod count included.
+    `overhead` is what DaemonSets will take on it, the pod count included;
+    `capacity` is all that the machine has, empty where that is not known.
     """
 
     instance_type: str
     allocatable: Resources
+    capacity: Resources = NOTHING
     labels: Labels = ()
     taints: tuple[Taint, ...] = ()
     overhead: Resources = NOTHING

@@ -34,6 +34,18 @@ class Coupling:
         masks = [mask for mask in (self._repelled_free(pod_class), self._own_rules(pod_class)) if mask is not None]
         return np.logical_and.reduce(masks) if masks else None
 
+    def spread_forbids(self, pod_class: PodClass, row: int) -> bool:
+        """Tell whether a hard spread constraint keeps the class off a node that has its label and free ports."""
+        if pod_class.ports is not None and self._residents.tally(pod_class.ports).get(row, 0) > 0:
+            return False
+        for number, test in enumerate(pod_class.hard):
+            codes, sums, lowest = self._spread(pod_class, test, number)
+            if codes[row] < 0:
+                return False
+            if sums[codes[row]] + test.own - lowest > test.max_skew:
+                return True
+        return False
+
     def quotas(self, pod_class: PodClass) -> list[tuple[Codes, Ints]]:
         """
         Return, for each rule of the class about its own siblings, how many more each domain may take at once.

@@ -213,6 +213,20 @@ class Simulation:
         same: Bools = codes == codes[row]
         return same
 
+    def is_independent(self, shape: PodShape) -> bool:
+        """Tell whether a pod may go somewhere no matter where its siblings are."""
+        return self._book.of(shape).independent
+
+    def minds_other_nodes(self, shape: PodShape) -> bool:
+        """Tell whether pods on other nodes can have a say in whether a pod may go on a node."""
+        pod_class = self._book.of(shape)
+        return bool(pod_class.hard or pod_class.affinity or pod_class.anti or self._book.anti_keys)
+
+    def spread_forbids(self, shape: PodShape, row: int) -> bool:
+        """Tell whether topology spread is the first filter that keeps a pod off a node that has the labels for it."""
+        pod_class = self._book.of(shape)
+        return bool(self._fits_alone(pod_class)[row]) and self._coupling.spread_forbids(pod_class, row)
+
     def pods_of(self, shape: PodShape) -> dict[int, int]:
         """Return how many pods of a shape are on each node, by row, terminating ones left out."""
         return {row: pods for row, pods in self._residents.counts(self._book.of(shape).index).items() if pods}
@@ -286,13 +300,18 @@ class Simulation:
     # How
 
     def _feasible(self, pod_class: PodClass) -> Bools:
+        rules = self._coupling.allows(pod_class)
+        mask = self._fits_alone(pod_class)
+        return mask if rules is None else mask & rules
+
+    def _fits_alone(self, pod_class: PodClass) -> Bools:
+        """Return the nodes that have what a pod asks for, whoever else is where."""
         nodes = self._nodes
         mask: Bools = nodes.admits(pod_class) & (nodes.reachable if pod_class.tolerates_cordon else nodes.open)
         free = nodes.free
         for column, ask in pod_class.asks:
             mask &= free[column] >= ask
-        rules = self._coupling.allows(pod_class)
-        return mask if rules is None else mask & rules
+        return mask
 
     def _steady_scores(self, pod_class: PodClass, feasible: Bools) -> Ints:
         """Return the part of the scores that a node's resources have no bearing on, by row."""
