@@ -77,6 +77,8 @@ class Controller:
     def __init__(self, parts: Parts) -> None:
         self.last: Cycle | None = None
         self.metrics = parts.metrics
+        # Asked when it is scraped: a turn may outlast the lead that it began under.
+        self.metrics.leader.set_function(lambda: float(parts.gate.lead.may_act()))
         self.health = Health(parts.ports.clock, gate=parts.gate, period=parts.period)
         self._parts = parts
         self._clock = parts.ports.clock
@@ -119,7 +121,6 @@ class Controller:
             if not gate.lead.may_act():
                 self._leading.clear()
                 self.health.stands_by()
-                self.metrics.leader.set(0)
                 log.info("standing by: another process leads" if not led else "no longer leading, standing by")
                 await unless_set(self._stop, gate.lead.wait_leader())
                 if self._stop.is_set():
@@ -129,7 +130,6 @@ class Controller:
             await self._take_turns()
 
     async def _begin_to_lead(self, *, again: bool) -> None:
-        self.metrics.leader.set(1)
         self.health.begins()
         saved = await self._keeper.restore(unless_own=again)
         if saved is not None:

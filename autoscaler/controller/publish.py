@@ -8,9 +8,9 @@ from typing import Any
 
 from autoscaler.controller.in_force import PoliciesInForce
 from autoscaler.controller.loop import Cycle
-from autoscaler.errors import ConflictError, TransientError
+from autoscaler.errors import TransientError
 from autoscaler.interfaces import Clock, Outcome
-from autoscaler.kube.client import CALL_SECONDS, JSON, ApiServer
+from autoscaler.kube.client import ApiServer
 from autoscaler.kube.event_text import events_of
 from autoscaler.kube.events import EventRecorder, ObjectEvent
 from autoscaler.kube.policies import PolicyProblem
@@ -21,45 +21,12 @@ from autoscaler.telemetry.record import digest_of
 RETRY_SECONDS = 10.0
 
 
-class LeadersCalls:
-    """An API server's calls, of which those that write are the leader's alone."""
-
-    def __init__(self, api: ApiServer, may_act: Callable[[], bool]) -> None:
-        self._api = api
-        self._may_act = may_act
-
-    async def get(
-        self, path: str, *, params: Mapping[str, str] | None = None, timeout: float = CALL_SECONDS, accept: str = JSON
-    ) -> bytes:
-        return await self._api.get(path, params=params, timeout=timeout, accept=accept)
-
-    async def send(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        content_type: str = JSON,
-        params: Mapping[str, str] | None = None,
-        timeout: float = CALL_SECONDS,
-    ) -> bytes:
-        """
-        Send, unless somebody else may lead by now.
-
-        Raises:
-            ConflictError: this process does not lead (any more).
-        """
-        if not self._may_act():
-            raise ConflictError(f"{method} {path}: not sent, this process does not lead")
-        return await self._api.send(method, path, body, content_type=content_type, params=params, timeout=timeout)
-
-
 class Publisher:
     """Publishes turns; *documents* gives the objects whose status is ours."""
 
     def __init__(
         self,
-        calls: LeadersCalls,
+        calls: ApiServer,
         clock: Clock,
         *,
         documents: Callable[[], Iterable[Mapping[str, Any]]],

@@ -38,7 +38,7 @@ from autoscaler.controller.measure import MeasuredProvider, watch_loop_lag
 from autoscaler.controller.observe import Sources
 from autoscaler.controller.off_loop import off_loop
 from autoscaler.controller.parts import ListPriced, cloud_provider, metrics_source
-from autoscaler.controller.publish import LeadersCalls, Publisher
+from autoscaler.controller.publish import Publisher
 from autoscaler.controller.server import debugging, probes, served
 from autoscaler.controller.telling import ActionLog
 from autoscaler.controller.triggers import Triggers
@@ -49,6 +49,7 @@ from autoscaler.forecasting.refit import refit
 from autoscaler.forecasting.seed import seed_state
 from autoscaler.interfaces import Actuator, Clock, CloudProvider, ClusterReader, MetricsSource
 from autoscaler.kube.client import ApiServer
+from autoscaler.kube.leaders_calls import LeadersCalls
 from autoscaler.kube.lease import Lease
 from autoscaler.kube.store import ClusterStore
 from autoscaler.model.snapshot import ClusterSnapshot
@@ -106,6 +107,7 @@ class _Live:
         self.policies = policies
         self.lease = lease
         self.lead: Leadership = lease or Alone()
+        self.calls = LeadersCalls(api, self.lead.may_act, clock)
         self.metrics = Metrics()
         self.controller: Controller
         self.wishes: WishesAsked | None = None
@@ -129,7 +131,7 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     lease = _lease(settings, api, clock, identity=identity)
     policies = PoliciesInForce(store.documents, files=settings.policies)
     live = _Live(api, clock, store=store, policies=policies, lease=lease)
-    provider = cloud_provider(settings, api, clock, groups=policies.node_groups)
+    provider = cloud_provider(settings, live.calls, clock, groups=policies.node_groups)
     if provider is not None:
         stack.push_async_callback(provider.aclose)
         provider = MeasuredProvider(provider, live.metrics, clock)
@@ -157,8 +159,7 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         actuator=_actuator(settings, live, provider, gate=gate, told=ActionLog(clock, live.metrics, others=told)),
         decide_in_thread=True,
     )
-    calls = LeadersCalls(api, live.lead.may_act)
-    publisher = Publisher(calls, clock, documents=store.documents, policies=policies, instance=identity)
+    publisher = Publisher(live.calls, clock, documents=store.documents, policies=policies, instance=identity)
     live.controller = Controller(
         Parts(
             ports=ports,
@@ -167,7 +168,7 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
             gate=gate,
             period=period,
             engines=engines,
-            checkpoint=_checkpoint(settings, api, calls),
+            checkpoint=_checkpoint(settings, live.calls),
             identity=identity,
             publish=publisher.publish,
             metrics=live.metrics,
@@ -183,7 +184,7 @@ def _lease(settings: Settings, api: ApiServer, clock: Clock, *, identity: str) -
     return Lease(api, clock, name=settings.lease_name, namespace=namespace, identity=identity)
 
 
-def _checkpoint(settings: Settings, api: ApiServer, calls: LeadersCalls) -> Checkpoint | None:
+def _checkpoint(settings: Settings, calls: ApiServer) -> Checkpoint | None:
     form, _, rest = settings.checkpoint.partition(":")
     if form == "none":
         return None
@@ -193,7 +194,7 @@ def _checkpoint(settings: Settings, api: ApiServer, calls: LeadersCalls) -> Chec
         return FileCheckpoint(Path(rest))
     if settings.actuate is not Actuate.APPLY:
         raise InputError("--checkpoint", "", settings.checkpoint, "none or file:PATH, unless --actuate apply")
-    namespace = settings.lease_namespace or api.namespace
+    namespace = settings.lease_namespace or calls.namespace
     return ConfigMapCheckpoint(calls, name=rest or settings.lease_name, namespace=namespace)
 
 
@@ -204,7 +205,7 @@ def _actuator(
         return lambda snapshot: RecordActuator(told=told)
     dry_run = settings.actuate is Actuate.VALIDATE
     writer: Writer = cluster_writer(
-        live.api, dry_run=dry_run, roll_out=live.wishes is None, resources=live.store.resource_of
+        live.calls, dry_run=dry_run, roll_out=live.wishes is None, resources=live.store.resource_of
     )
     if dry_run:
         return lambda snapshot: ValidateActuator(writer, why_not=gate.why_not, told=told)

@@ -28,6 +28,8 @@ from autoscaler.scheduling.topology import HOSTNAME
 FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 30.0, 600.0
 FAILED_SECONDS = 10.0
 """When to try again after a call that failed by the document's share."""
+CALL_SECONDS = 5.0
+"""A call's time-out: shorter than the time between a leader's last act and its lease's end."""
 _NODES = "/api/v1/nodes"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -191,7 +193,7 @@ class KwokProvider:
             while f"{group}-{number}" in taken:
                 number += 1
             try:
-                await self._api.send("POST", _NODES, node_document(offer, f"{group}-{number}"))
+                await self._api.send("POST", _NODES, node_document(offer, f"{group}-{number}"), timeout=CALL_SECONDS)
             except AlreadyExistsError as error:
                 raise ConflictError(f"node group {group}: somebody else is changing its size") from error
             number += 1
@@ -200,7 +202,7 @@ class KwokProvider:
     async def _delete(self, machine: _Metadata) -> None:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": machine.uid}}
         try:
-            await self._api.send("DELETE", f"{_NODES}/{machine.name}", options)
+            await self._api.send("DELETE", f"{_NODES}/{machine.name}", options, timeout=CALL_SECONDS)
         except NotFoundError:
             return
 
@@ -209,7 +211,7 @@ class KwokProvider:
         params = {"labelSelector": GROUP_LABEL, "limit": str(self._page)}
         found: list[_Metadata] = []
         while True:
-            answer = await self._api.get(_NODES, params=params, accept=_METADATA)
+            answer = await self._api.get(_NODES, params=params, accept=_METADATA, timeout=CALL_SECONDS)
             try:
                 page = msgspec.json.decode(answer, type=_List)
             except msgspec.MsgspecError as error:
