@@ -1,9 +1,9 @@
 """
 Events (events.k8s.io/v1) for people: few, and those that repeat as one series.
 
-Two events are of one series when object, reason and the words of the note are
-equal; numbers in the note may differ. A series ends when it was silent for six
-minutes (client-go tools/events). Nothing here raises into the loop: an event
+Two events are of one series when object, reason and note are equal; in the note
+of a warning numbers may differ, for what is in trouble is so each cycle. A
+series ends when it was silent for six minutes (client-go tools/events). Nothing here raises into the loop: an event
 that cannot be written is counted and forgotten.
 """
 
@@ -59,7 +59,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def series(self) -> tuple[Regarding, str, str]:
         """What events of one series have in common."""
-        return self.regarding, self.reason, _NUMBERS.sub("#", self.note)
+        return self.regarding, self.reason, _NUMBERS.sub("#", self.note) if self.warning else self.note
 
 
 class EventCalls(Protocol):

@@ -73,14 +73,22 @@ async def test_an_event_about_the_cluster_is_in_the_default_namespace() -> None:
     assert body["type"] == "Warning"
 
 
-async def test_what_repeats_is_one_series_whatever_its_numbers() -> None:
+async def test_what_repeats_is_one_series_and_trouble_is_so_whatever_its_numbers() -> None:
     server, clock = Server(), ManualClock()
     recorder = EventRecorder(server, clock, refresh_seconds=60.0)
     for number in range(10):
-        await recorder.publish([event(f"{number} → {number + 1} replicas"), event("held: no metric", reason="Held")])
+        await recorder.publish([event(), event(f"held: no metric for {number} s", reason="Held", warning=True)])
         clock.advance(30.0)
     assert len(server.events) == 2
     assert server.counts == [9, 9], "counted each time, written each minute"
+
+
+async def test_each_deed_is_told_with_its_own_numbers() -> None:
+    server, clock = Server(), ManualClock()
+    recorder = EventRecorder(server, clock)
+    for number in range(3):
+        await recorder.publish([event(f"{number} → {number + 1} replicas")])
+    assert [body["note"] for body in server.events.values()] == ["0 → 1 replicas", "1 → 2 replicas", "2 → 3 replicas"]
 
 
 async def test_what_was_silent_for_long_begins_anew() -> None:
