@@ -179,7 +179,8 @@ class _Cycle:
             return False
         under_way = any(self._is_voluntary(name) for name in self.memory)
         rounds = mode is not Consolidation.WHEN_EMPTY and _round_due(self._snapshot, self._state, self._rules)
-        due = rounds and not under_way
+        # A node that is cordoned while none of its pods may be moved serves nobody.
+        due = rounds and not under_way and self.steps.evictions_left > 0
         ranked: list[str] = []
         if due and busy:
             prices = prices_or_estimate(self._snapshot.prices, self._snapshot.node_groups)

@@ -14,6 +14,9 @@ from autoscaler.model.state import NodeMemory
 from autoscaler.planning.blockers import Blocker, Headroom, goes_with_node, must_move
 from autoscaler.planning.removals import Growth, Removal, RemovalPlan, RemovalRules
 
+_SPENT = Blocker(
+    reason="DisruptionBudget", target="policy", message="the policy's disruption budget allows no more evictions now"
+)
 CONTINUED = Reason(Code.PODS_FIT_ELSEWHERE, "the node is being drained")
 
 
@@ -43,6 +46,11 @@ class Steps:
         self._cordons: list[CordonNode | UncordonNode] = []
         self._evictions: list[EvictPod] = []
         self._deleted: dict[str, list[tuple[Node, Reason]]] = {}
+
+    @property
+    def evictions_left(self) -> int:
+        """How many more pods may be evicted in this cycle to save money."""
+        return self._pods_left
 
     def grow(self, removal: Removal, reason: Reason) -> Growth:
         """Ask for the nodes that a repack needs; return (group, ready nodes to wait for)."""
@@ -100,6 +108,7 @@ class Steps:
         held: Blocker | None = None
         for pod in sorted(moving, key=lambda pod: (pod.shape.priority, pod.key)):
             if not forced and self._pods_left <= 0:
+                held = held or _SPENT
                 break
             blocker = _banned(pod) or self._headroom.blocker(pod)
             if blocker is not None:
@@ -162,7 +171,8 @@ def describe(removal: Removal) -> Reason:
     if removal.code is Code.CHEAPER_REPACK:
         bought = " and ".join(f"{count} of {group}" for group, count in removal.growth) or "no new node"
         return Reason(removal.code, f"{len(removal.nodes)} nodes give way to {bought}: {saved}", detail)
-    return Reason(removal.code, f"its {removal.pods} pods fit on other nodes; its removal {saved}", detail)
+    pods = "pod fits on another node" if removal.pods == 1 else f"{removal.pods} pods fit on other nodes"
+    return Reason(removal.code, f"its {pods}; its removal {saved}", detail)
 
 
 def _banned(pod: Pod) -> Blocker | None:

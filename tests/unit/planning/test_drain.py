@@ -175,6 +175,19 @@ def test_evictions_keep_to_the_pdb_and_to_the_room_of_the_cycle() -> None:
     assert kinds(plan(snapshot, rules=rules, room=DisruptionRoom(nodes=0, pods=9))) == []
 
 
+def test_no_drain_is_begun_while_no_pod_may_be_moved_and_one_that_was_says_what_it_waits_for() -> None:
+    spent = DisruptionRoom(nodes=5, pods=0)
+    found = plan(two_nodes(), room=spent)
+    assert (kinds(found), found.memory, found.consolidated) == ([], (), False)
+    nodes = [make_node("a", unschedulable=True), make_node("b")]
+    begun = DecisionState(nodes=(NodeMemory(node="a", drain_since=NOW - 30),))
+    found = plan(two_nodes(nodes=nodes), begun, room=spent)
+    assert (kinds(found), found.memory) == ([], begun.nodes)
+    (note,) = found.notes
+    assert (note.target, note.reasons[0].code) == ("node/a", Code.NODE_BLOCKED)
+    assert "disruption budget allows no more evictions" in note.reasons[0].message
+
+
 def test_a_workload_loses_a_quarter_of_its_pods_at_most() -> None:
     assert kinds(plan(two_nodes(first=3, second=4))).count("EvictPod") == 1
     unready = [make_pod("b9", node="b", ready=None)]
