@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from autoscaler.errors import InputError
 from autoscaler.kube import decode_wire as wire
 from autoscaler.kube.decode_read import amounts_or_none, object_name, seconds, seconds_or_none
 from autoscaler.kube.decode_shape import DEFAULT_NAMESPACE, SAFE_TO_EVICT, ShapeReader
-from autoscaler.model.pod import ContainerStatus, Phase, Pod, PodShape, ReadyCondition, Resize, Termination
+from autoscaler.model.pod import (
+    ContainerStatus,
+    DrainTraits,
+    Phase,
+    Pod,
+    PodShape,
+    ReadyCondition,
+    Resize,
+    Termination,
+)
 from autoscaler.model.resources import NOTHING
 from autoscaler.model.workload import workload_key
 
 DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MIRROR = "kubernetes.io/config.mirror"
+DAEMON_POD = "cluster-autoscaler.kubernetes.io/daemonset-pod"
 TEMPLATE_HASH = "pod-template-hash"
 NO_OWNERS: Mapping[str, str] = {}
 _PHASES = {str(phase): phase for phase in Phase}
@@ -48,6 +59,7 @@ def pod_of(thing: wire.Pod, shapes: ShapeReader, *, owners: Mapping[str, str] = 
         deleted_at=seconds_or_none(meta.deletion_timestamp),
         unschedulable_since=seconds(scheduled.last_transition_time) if scheduled and unschedulable else None,
         do_not_evict=_eviction_ban(meta.annotations) if meta.annotations else "",
+        drain=_drain_traits(thing),
         deletion_cost=_deletion_cost(thing) if meta.annotations else 0,
         restarts=sum([each.restart_count for each in statuses]),
         resize=None if _repeats_spec(thing, statuses) else _resize(thing, shape, object_name(thing)),
@@ -93,6 +105,34 @@ def owner_of(meta: wire.Metadata, owners: Mapping[str, str] = NO_OWNERS) -> tupl
     if len(ending) > 1 and name.endswith(ending):
         return kind, workload_key(namespace, "Deployment", name.removesuffix(ending))
     return kind, key
+
+
+def _drain_traits(thing: wire.Pod) -> DrainTraits:
+    annotations, spec, controller = thing.metadata.annotations or {}, thing.spec, controller_of(thing.metadata)
+    seconds_given = spec.termination_grace_period_seconds
+    return _traits(
+        annotations.get(SAFE_TO_EVICT, ""),
+        annotations.get(DAEMON_POD) == "true",
+        MIRROR in annotations,
+        spec.restart_policy or "Always",
+        30 if seconds_given is None else seconds_given,
+        controller.api_version.rpartition("/")[0] if controller is not None else "",
+    )
+
+
+@lru_cache(maxsize=1 << 10)
+def _traits(
+    safe_to_evict: str, daemon: bool, mirror: bool, restart_policy: str, grace_seconds: int, owner_group: str
+) -> DrainTraits:
+    """Return one object for equal traits: clusters have many pods and few kinds of them."""
+    return DrainTraits(
+        safe_to_evict=safe_to_evict,
+        daemon=daemon,
+        mirror=mirror,
+        restart_policy=restart_policy,
+        grace_seconds=grace_seconds,
+        owner_group=owner_group,
+    )
 
 
 def _eviction_ban(annotations: Mapping[str, str]) -> str:

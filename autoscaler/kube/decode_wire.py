@@ -193,6 +193,8 @@ class PodSpec(Wire):
     host_network: bool | None = None
     volumes: list[Volume] | None = None
     scheduling_gates: list[SchedulingGate] | None = None
+    restart_policy: str | None = None
+    termination_grace_period_seconds: int | None = None
 
 
 class Condition(Wire):

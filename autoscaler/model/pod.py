@@ -105,6 +105,26 @@ class Termination(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     finished_at: float
 
 
+class DrainTraits(msgspec.Struct, frozen=True, gc=False, cache_hash=True, kw_only=True):
+    """
+    What else has a say in whether a pod may leave its node.
+
+    `safe_to_evict` is the text of Cluster Autoscaler's annotation of that
+    name; `daemon` tells that another one makes it count as a DaemonSet's.
+    `owner_group` is the API group of its controller, "" for the core's.
+    """
+
+    safe_to_evict: str = ""
+    daemon: bool = False
+    mirror: bool = False
+    restart_policy: str = "Always"
+    grace_seconds: int = 30
+    owner_group: str = ""
+
+
+PLAIN_TRAITS = DrainTraits()
+
+
 class Pod(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """
     One pod. `workload` is the key of the workload that owns it, "" for none;
@@ -125,6 +145,7 @@ class Pod(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     deleted_at: float | None = None
     unschedulable_since: float | None = None
     do_not_evict: str = ""
+    drain: DrainTraits = PLAIN_TRAITS
     deletion_cost: int = 0
     restarts: int = 0
     resize: Resize | None = None
