@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from autoscaler.interfaces import Recommender
 from autoscaler.recommend.hpa import HpaRecommender
 from autoscaler.recommend.joint import JointRecommender
+from autoscaler.recommend.keda import KedaRecommender
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaRecommender
 from autoscaler.recommend.season_floor import SeasonFloorRecommender
 from autoscaler.recommend.vpa import VpaRecommender
@@ -20,5 +21,6 @@ BUILT_IN: Mapping[str, Recommender] = {
         MpaRecommender(),
         HpaVpaRecommender(),
         SeasonFloorRecommender(),
+        KedaRecommender(),
     )
 }
