@@ -110,29 +110,22 @@ def owner_of(meta: wire.Metadata, owners: Mapping[str, str] = NO_OWNERS) -> tupl
 def _drain_traits(thing: wire.Pod) -> DrainTraits:
     annotations, spec, controller = thing.metadata.annotations or {}, thing.spec, controller_of(thing.metadata)
     seconds_given = spec.termination_grace_period_seconds
-    return _traits(
-        annotations.get(SAFE_TO_EVICT, ""),
-        annotations.get(DAEMON_POD) == "true",
-        MIRROR in annotations,
-        spec.restart_policy or "Always",
-        30 if seconds_given is None else seconds_given,
-        controller.api_version.rpartition("/")[0] if controller is not None else "",
+    return _shared(
+        DrainTraits(
+            safe_to_evict=annotations.get(SAFE_TO_EVICT, ""),
+            daemon=annotations.get(DAEMON_POD) == "true",
+            mirror=MIRROR in annotations,
+            restart_policy=spec.restart_policy or "Always",
+            grace_seconds=30 if seconds_given is None else seconds_given,
+            owner_group=controller.api_version.rpartition("/")[0] if controller is not None else "",
+        )
     )
 
 
 @lru_cache(maxsize=1 << 10)
-def _traits(
-    safe_to_evict: str, daemon: bool, mirror: bool, restart_policy: str, grace_seconds: int, owner_group: str
-) -> DrainTraits:
+def _shared(traits: DrainTraits) -> DrainTraits:
     """Return one object for equal traits: clusters have many pods and few kinds of them."""
-    return DrainTraits(
-        safe_to_evict=safe_to_evict,
-        daemon=daemon,
-        mirror=mirror,
-        restart_policy=restart_policy,
-        grace_seconds=grace_seconds,
-        owner_group=owner_group,
-    )
+    return traits
 
 
 def _eviction_ban(annotations: Mapping[str, str]) -> str:
