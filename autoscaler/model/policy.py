@@ -295,6 +295,8 @@ class NodeRules(Spec, frozen=True, kw_only=True):
     spot: SpotRules = SpotRules()
     limits: dict[str, Quantity] = {}
     """Most of each resource over all nodes."""
+    params: dict[str, Any] = {}
+    """Parameters of the engine under its own names, checked against what it takes."""
 
 
 class ScalingPolicySpec(Spec, frozen=True, kw_only=True):

@@ -10,14 +10,31 @@ import msgspec
 class NodeMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """
     What is remembered of one node. `drain_since` is when its drain was begun
-    (0: not draining); `replaced_by` names groups whose new nodes must be ready
-    before the drain starts, with the sizes waited for.
+    (0: not draining), `was_empty` that nothing had to move then; `replaced_by`
+    names groups whose new nodes must be ready before the drain starts, with
+    the sizes waited for. `recheck_at` is when its removal is to be tried again.
     """
 
     node: str
     unneeded_since: float = 0.0
     drain_since: float = 0.0
     replaced_by: tuple[tuple[str, int], ...] = ()
+    was_empty: bool = False
+    recheck_at: float = 0.0
+
+
+class GroupMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """
+    What is remembered of a node group whose growth failed: when, how long no
+    other growth is tried, and until when. `told_until` is the end of the
+    provider's own back-off as last seen, which tells one failure from the next.
+    """
+
+    group: str
+    failed_at: float
+    backoff_seconds: float
+    backoff_until: float
+    told_until: float = 0.0
 
 
 class WorkloadMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,12 +49,14 @@ class DecisionState(msgspec.Struct, frozen=True, kw_only=True):
     """
     Losing it makes the controller slower, never unsafe.
 
-    Workloads and nodes are sorted by key. Times are epoch seconds, 0 for never.
+    Workloads, nodes and groups are sorted by key. Times are epoch seconds, 0 for never.
     """
 
     workloads: tuple[WorkloadMemory, ...] = ()
     nodes: tuple[NodeMemory, ...] = ()
+    groups: tuple[GroupMemory, ...] = ()
     last_scale_up_at: float = 0.0
     last_consolidation_at: float = 0.0
+    last_removal_failed_at: float = 0.0
     disruptions: tuple[tuple[float, str], ...] = ()
     """(time, workload) of recent evictions and restarts we caused, oldest first."""

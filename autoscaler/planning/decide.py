@@ -170,8 +170,10 @@ def _next_state(
         state,
         workloads=advised.memories,
         nodes=nodes.memory,
+        groups=nodes.groups,
         last_scale_up_at=now if grew else state.last_scale_up_at,
         last_consolidation_at=nodes.last_consolidation_at,
+        last_removal_failed_at=nodes.last_removal_failed_at,
         disruptions=forget_old(now, note_disruptions(now, state.disruptions, actions)),
     )
 

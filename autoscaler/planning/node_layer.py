@@ -20,7 +20,7 @@ from autoscaler.model.policy import Consolidation, NodeEngine, ScalingPolicySpec
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import CPU, MEMORY
-from autoscaler.model.state import DecisionState, NodeMemory
+from autoscaler.model.state import DecisionState, GroupMemory, NodeMemory
 from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.cost import PurchaseLimits, money_per_hour
 from autoscaler.planning.drain import nothing_to_remove, plan_removals
@@ -44,7 +44,9 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     advised: tuple[AnyAction, ...] = ()
     notes: tuple[Note, ...] = ()
     memory: tuple[NodeMemory, ...] = ()
+    groups: tuple[GroupMemory, ...] = ()
     last_consolidation_at: float = 0.0
+    last_removal_failed_at: float = 0.0
     bound_gap: float | None = None
 
 
@@ -86,7 +88,7 @@ def plan_nodes(
         last_consolidation_at=snapshot.observed_at if removed.consolidated else state.last_consolidation_at,
         bound_gap=bought.gap,
     )
-    return _told(plan, rules.mode, state) if rules.mode in (UpdateMode.OFF, UpdateMode.RECOMMEND) else plan
+    return in_mode(plan, rules.mode, state)
 
 
 def pending_pods(index: SnapshotIndex, parts: Mapping[str, WorkloadActions]) -> list[tuple[PodShape, int]]:
@@ -192,11 +194,15 @@ def _purchase_rules(index: SnapshotIndex, rules: ScalingPolicySpec) -> ScaleUpRu
     )
 
 
+def is_blind(advice: Sequence[Recommendation]) -> bool:
+    """Tell whether so many workloads are held for missing data that no node may be given up."""
+    return sum(1 for one in advice if one.held) > _BLIND_SHARE * len(advice)
+
+
 def _removal_rules(rules: ScalingPolicySpec, advice: Sequence[Recommendation]) -> RemovalRules:
-    blind = sum(1 for one in advice if one.held) > _BLIND_SHARE * len(advice)
     patience = rules.nodes.consolidate_after.seconds
     return RemovalRules(
-        consolidation=Consolidation.OFF if blind else rules.nodes.consolidation,
+        consolidation=Consolidation.OFF if is_blind(advice) else rules.nodes.consolidation,
         empty_seconds=patience,
         scale_up_cool_down_seconds=2 * patience,
         period_seconds=5 * patience,
@@ -227,14 +233,17 @@ def _give_back(
     )
 
 
-def _told(plan: NodePlan, mode: UpdateMode, state: DecisionState) -> NodePlan:
-    """Return *plan* as advice alone: no drain is begun, so none is remembered."""
+def in_mode(plan: NodePlan, mode: UpdateMode, state: DecisionState) -> NodePlan:
+    """Return *plan* as the mode allows it; as advice alone no drain is begun, so none is remembered."""
+    if mode not in (UpdateMode.OFF, UpdateMode.RECOMMEND):
+        return plan
     why = Reason(Code.MODE_RECOMMEND, f"mode {mode.value}: nodes are planned, not changed")
     told = (Note(target="policy/nodes", reasons=(why,)),) if plan.actions else ()
     return NodePlan(
         advised=plan.actions,
         notes=(*told, *plan.notes),
         memory=tuple(NodeMemory(node=each.node, unneeded_since=each.unneeded_since) for each in plan.memory),
+        groups=plan.groups,
         last_consolidation_at=state.last_consolidation_at,
         bound_gap=plan.bound_gap,
     )
