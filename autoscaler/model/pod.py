@@ -6,7 +6,15 @@ import enum
 
 import msgspec
 
-from autoscaler.model.placement import NO_AFFINITY, Affinity, HostPort, Labels, Toleration, TopologySpread
+from autoscaler.model.placement import (
+    NO_AFFINITY,
+    Affinity,
+    HostPort,
+    Labels,
+    NodeSelectorTerm,
+    Toleration,
+    TopologySpread,
+)
 from autoscaler.model.resources import NOTHING, Resources
 
 
@@ -44,7 +52,9 @@ class PodShape(msgspec.Struct, frozen=True, gc=False, cache_hash=True, kw_only=T
     siblings share. Equal shapes are one object: see `ShapeInterner`.
 
     `pod_requests` and `pod_limits` are pod-level resources (None: not set).
-    `claims` names PersistentVolumeClaims in the pod's namespace.
+    `claims` names PersistentVolumeClaims in the pod's namespace. `volume_terms`
+    is what a decision works out of them: for each volume that is tied to places
+    the terms of which one must hold for a node's labels.
     """
 
     namespace: str
@@ -63,6 +73,7 @@ class PodShape(msgspec.Struct, frozen=True, gc=False, cache_hash=True, kw_only=T
     preemption_policy: str = "PreemptLowerPriority"
     owner_kind: str = ""
     claims: tuple[str, ...] = ()
+    volume_terms: tuple[tuple[NodeSelectorTerm, ...], ...] = ()
     local_storage: bool = False
     gated: bool = False
 

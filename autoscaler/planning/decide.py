@@ -39,6 +39,7 @@ from autoscaler.planning.node_layer import NodePlan, plan_nodes
 from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
 from autoscaler.planning.rivals import RivalPlan, left_alone, plan_rivals
+from autoscaler.planning.volume_places import with_volume_terms
 from autoscaler.planning.workload_actions import Surroundings, WorkloadActions, workload_actions
 from autoscaler.recommend.engines import BUILT_IN
 
@@ -67,7 +68,7 @@ def decide(
         state: what the last decision returned, or `DecisionState()`.
         engines: recommenders by name.
     """
-    snapshot = in_order(snapshot)
+    snapshot = with_volume_terms(in_order(snapshot))
     index = SnapshotIndex(snapshot)
     governed = effective_policies(snapshot, policies)
     _, rules = cluster_rules(policies)

@@ -20,7 +20,7 @@ from autoscaler.model.pod import PodShape
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.resources import PODS, Resources
 from autoscaler.planning.cost import list_price, planning_price, room_of
-from autoscaler.scheduling.requirements import label_map, matches_node_affinity, untolerated_taint
+from autoscaler.scheduling.requirements import can_use_volumes, label_map, matches_node_affinity, untolerated_taint
 from autoscaler.scheduling.topology import HOSTNAME, ZONE
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -67,8 +67,10 @@ class Market:
         self._admits: dict[object, Bools] = {}
 
     def admits(self, shape: PodShape) -> Bools:
-        """Return by offer whether labels and taints let the pod in; resources are not looked at."""
-        key = (shape.node_selector, shape.affinity.node_required, shape.tolerations, shape.node_name)
+        """Return by offer whether labels and taints let the pod and its volumes in; resources are not looked at."""
+        key = (
+            shape.node_selector, shape.affinity.node_required, shape.tolerations, shape.node_name, shape.volume_terms
+        )  # fmt: skip
         found = self._admits.get(key)
         if found is None:
             answers = np.array([_is_admitted(shape, template) for template in self._kinds], dtype=bool)
@@ -183,7 +185,7 @@ def _is_admitted(shape: PodShape, template: NodeTemplate) -> bool:
         return False
     # A new node's name is not known yet: a rule about host names or node names cannot be met on purpose.
     labels = {key: value for key, value in template.labels if key != HOSTNAME}
-    return matches_node_affinity(shape, labels, "")
+    return matches_node_affinity(shape, labels, "") and can_use_volumes(shape, labels)
 
 
 def resource_names(needs: Sequence[Resources]) -> list[str]:

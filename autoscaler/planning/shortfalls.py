@@ -11,7 +11,7 @@ from autoscaler.model.resources import Resources, format_amount
 from autoscaler.planning.cost import room_of
 from autoscaler.planning.offers import Market, at_maximum, with_known_labels
 from autoscaler.scheduling.requests import node_demand
-from autoscaler.scheduling.requirements import label_map, matches_node_affinity, untolerated_taint
+from autoscaler.scheduling.requirements import can_use_volumes, label_map, matches_node_affinity, untolerated_taint
 
 _NAMES_SHOWN = 5
 
@@ -67,7 +67,11 @@ def _label_lack(shape: PodShape, template: NodeTemplate) -> str:
     for key, value in shape.node_selector:
         if labels.get(key) != value:
             return f"node selector {key}={value} not met"
-    return "" if matches_node_affinity(shape, labels, "") else "required node affinity not met"
+    if not matches_node_affinity(shape, labels, ""):
+        return "required node affinity not met"
+    if () in shape.volume_terms:
+        return "a volume of the pod is not there, nor made when the pod is placed, or is another pod's alone"
+    return "" if can_use_volumes(shape, labels) else "a volume of the pod cannot be used there"
 
 
 def _missing(need: Resources, room: Resources) -> dict[str, int]:

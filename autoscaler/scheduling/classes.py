@@ -91,7 +91,8 @@ class ShapeRules:
         self.scored = (cut(scored.cpu), cut(scored.memory))
         self.tolerates_cordon = untolerated_taint(shape, (CORDON,)) is None
         self.signature = (
-            shape.node_selector, affinity.node_required, affinity.node_preferred, shape.tolerations, shape.node_name
+            shape.node_selector, affinity.node_required, affinity.node_preferred, shape.tolerations, shape.node_name,
+            shape.volume_terms,
         )  # fmt: skip
         self.hard = _tests(constraints_of(shape, HARD), shape)
         self.soft = _tests(constraints_of(shape, SOFT), shape)

@@ -15,13 +15,14 @@ import numpy as np
 
 from autoscaler.model.arrays import Bools, Codes, Ints, Rows
 from autoscaler.model.node import Node
-from autoscaler.model.placement import Effect, Taint
+from autoscaler.model.placement import Effect, NodeSelectorTerm, Taint
 from autoscaler.model.resources import Resources
 from autoscaler.scheduling.classes import MAX_AMOUNT, ClassBook, PodClass
 from autoscaler.scheduling.requirements import (
     label_map,
     matches_node_affinity,
     node_term_matches,
+    node_terms_match,
     tolerates,
     untolerated_taint,
 )
@@ -185,10 +186,12 @@ class NodeColumns:
         return self.once("ranks", rank)
 
     def admits(self, pod_class: PodClass) -> Bools:
-        """Return where nodeName, nodeSelector, required node affinity and taints let the class go."""
+        """Return where nodeName, nodeSelector, required node affinity, volumes and taints let the class go."""
 
         def test() -> Bools:
             mask: Bools = self.matches_affinity(pod_class) & self.tolerated(pod_class)
+            for terms in pod_class.shape.volume_terms:
+                mask = mask & self._meets(terms)
             wanted = pod_class.shape.node_name
             return mask & np.array([name == wanted for name in self.names], np.bool_) if wanted else mask
 
@@ -219,6 +222,12 @@ class NodeColumns:
             return self._by_taints(lambda taints: untolerated_taint(shape, taints) is None).astype(np.bool_)
 
         return self.once(("tolerated", shape.tolerations), test)
+
+    def _meets(self, terms: tuple[NodeSelectorTerm, ...]) -> Bools:
+        """Return where a volume with these terms can be used: names of nodes do not count for it."""
+        keys = {test.key for term in terms for test in term.match_expressions}
+        found = self._by_kind(keys, lambda labels, name: node_terms_match(terms, labels, ""), by_name=False)
+        return found.astype(np.bool_)
 
     def disliked_taints(self, pod_class: PodClass) -> Ints:
         """Return how many PreferNoSchedule taints of each node the class does not tolerate."""

@@ -132,6 +132,11 @@ def matches_node_affinity(shape: PodShape, labels: Mapping[str, str], node_name:
     return required is None or node_terms_match(required, labels, node_name)
 
 
+def can_use_volumes(shape: PodShape, labels: Mapping[str, str]) -> bool:
+    """Tell whether a node with these labels is where each of the pod's volumes can be used."""
+    return all(node_terms_match(terms, labels, "") for terms in shape.volume_terms)
+
+
 def names_nodes(shape: PodShape) -> bool:
     """Tell whether node affinity, required or preferred, looks at the node's name."""
     preferred = tuple(preference.term for preference in shape.affinity.node_preferred)

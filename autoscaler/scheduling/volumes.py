@@ -102,7 +102,7 @@ def binding_for_pod(claims: PodClaims, context: SchedulingContext) -> Rejection 
             return unresolvable(BINDING, f'persistentvolumeclaim "{claim.name}" is being deleted', stage="PreFilter")
     if claims.missing:
         return unresolvable(BINDING, claims.not_found, stage="PreFilter")
-    if any(not _is_bound(claim) and not _binds_late(claim, context) for claim in claims.claims):
+    if any(not is_bound(claim) and not _binds_late(claim, context) for claim in claims.claims):
         return unresolvable(BINDING, UNBOUND, stage="PreFilter")
     return None
 
@@ -111,12 +111,12 @@ def binding_on_node(claims: PodClaims, state: NodeState, context: SchedulingCont
     """Reject when a bound volume cannot be used from the node, or an unbound claim not be satisfied there."""
     reasons = []
     for claim in claims.claims:
-        if _is_bound(claim):
+        if is_bound(claim):
             volume = context.volumes.get(claim.volume)
             if volume is None or not _usable_from(volume, state):
                 reasons.append(VOLUME_GONE if volume is None else NODE_CONFLICT)
                 break
-    unbound = [claim for claim in claims.claims if not _is_bound(claim)]
+    unbound = [claim for claim in claims.claims if not is_bound(claim)]
     if not _can_bind(unbound, state, context):
         reasons.append(BIND_CONFLICT)
     return unresolvable(BINDING, *reasons) if reasons else None
@@ -153,7 +153,8 @@ def zones_on_node(claims: PodClaims, state: NodeState, context: SchedulingContex
     return None
 
 
-def _is_bound(claim: VolumeClaim) -> bool:
+def is_bound(claim: VolumeClaim) -> bool:
+    """Tell whether the claim has its volume, all done."""
     return bool(claim.volume) and claim.bound
 
 
@@ -207,17 +208,25 @@ def _can_bind(claims: Sequence[VolumeClaim], state: NodeState, context: Scheduli
     return True
 
 
+def candidates_of(claim: VolumeClaim, context: SchedulingContext) -> list[PersistentVolume]:
+    """Return the volumes that could be the claim's, by their order: the one reserved for it, else all that are free."""
+    suitable = []
+    for volume in context.storage.volumes:
+        if not _could_serve(volume, claim):
+            continue
+        if volume.claim is not None:
+            return [volume]
+        if volume.phase == "Available" and _is_offered(volume, claim):
+            suitable.append(volume)
+    return suitable
+
+
 def _matching_volume(
     claim: VolumeClaim, state: NodeState, context: SchedulingContext, chosen: set[str]
 ) -> PersistentVolume | None:
-    suitable = []
-    for volume in context.storage.volumes:
-        if volume.name in chosen or not _could_serve(volume, claim):
-            continue
-        if volume.claim is not None:
-            return volume if _usable_from(volume, state) else None
-        if volume.phase == "Available" and _is_offered(volume, claim) and _usable_from(volume, state):
-            suitable.append(volume)
+    suitable = [
+        volume for volume in candidates_of(claim, context) if volume.name not in chosen and _usable_from(volume, state)
+    ]
     return min(suitable, key=lambda volume: volume.capacity, default=None)
 
 
