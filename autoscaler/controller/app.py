@@ -22,9 +22,11 @@ from autoscaler.controller.health import Health
 from autoscaler.controller.loop import REFIT_SECONDS, Cycle, Loop, Ports
 from autoscaler.controller.measure import measure_cycle
 from autoscaler.controller.observe import Learned, Readings
+from autoscaler.controller.pace import Pace
 from autoscaler.controller.triggers import Trigger, Triggers
 from autoscaler.controller.waiting import unless_set
 from autoscaler.errors import AutoscalerError
+from autoscaler.forecasting.refit import LEARNING_ENGINES
 from autoscaler.interfaces import Outcome, Recommender
 from autoscaler.model.policy import Policies
 from autoscaler.recommend.engines import BUILT_IN
@@ -36,7 +38,8 @@ WARM_UP_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 """How long a turn may go on after a stop: actions not yet begun are held by then, one in hand is finished."""
 READY_SECONDS = 300.0
-_RETRY_SECONDS = 300.0
+_LOOK_SECONDS = 15.0
+"""How often it is asked whether it is time to learn."""
 _MOST_UNTOLD = 10_000
 log = Log(__name__)
 
@@ -89,7 +92,7 @@ class Controller:
         self._stop = asyncio.Event()
         self._news = asyncio.Event()
         self._leading = asyncio.Event()
-        self._learn_at = self._clock.monotonic()
+        self._pace = Pace(self._clock.monotonic(), longest=parts.refit_seconds)
         self._readings: Readings = ()
         self._untold: list[Outcome] = []
         self._read_at = -float("inf")
@@ -149,7 +152,8 @@ class Controller:
         self._loop.learned = learned
         if learned.models:
             age = self._clock.now() - max(model.fitted_at for model in learned.models)
-            self._learn_at = self._clock.monotonic() + self._parts.refit_seconds - max(0.0, age)
+            known = {model.workload for model in learned.models}
+            self._pace.adopt(known, now=self._clock.monotonic(), age=age)
 
     async def _take_turns(self) -> None:
         """Decide whenever it is due, until told to stop or no longer leading."""
@@ -197,6 +201,8 @@ class Controller:
         if cycle.snapshot.readings is not self._readings:
             self._readings, self._read_at = cycle.snapshot.readings, self._clock.monotonic()
         self.last = cycle
+        learners = {one.workload for one in cycle.decision.recommendations if one.engine in LEARNING_ENGINES}
+        self._pace.sees(learners, now=self._clock.monotonic())
         self.health.came_round(whole=True)
         self.metrics.last_turn.set(self._clock.now())
         measure_cycle(self.metrics, cycle)
@@ -211,12 +217,12 @@ class Controller:
             await self._keeper.save(state, self._loop.learned)
 
     async def _keep_learning(self) -> None:
-        """Fit models beside the turns, every `refit_seconds`; after a failure sooner."""
+        """Fit models beside the turns, every `refit_seconds`; sooner after a failure and where workloads are new."""
         while self._parts.ports.refit is not None:
             await self._leading.wait()
-            wait = self._learn_at - self._clock.monotonic()
+            wait = self._pace.at - self._clock.monotonic()
             if wait > 0.0:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(min(wait, _LOOK_SECONDS))
                 continue
             began = self._clock.monotonic()
             try:
@@ -225,7 +231,7 @@ class Controller:
                 log.exception("learning failed by a bug")
                 answered = False
             seconds = self._clock.monotonic() - began
-            self._learn_at = began + (self._parts.refit_seconds if answered else _RETRY_SECONDS)
+            self._pace.learned(answered=answered, began=began, seconds=seconds)
             self.metrics.learned.labels("done" if answered else "failed").inc()
             self.metrics.learning_seconds.set(seconds)
             log.info("learned", models=len(self._loop.learned.models), answered=answered, seconds=round(seconds, 1))
