@@ -34,6 +34,10 @@ class Coupling:
         masks = [mask for mask in (self._repelled_free(pod_class), self._own_rules(pod_class)) if mask is not None]
         return np.logical_and.reduce(masks) if masks else None
 
+    def repels(self, pod_class: PodClass) -> bool:
+        """Tell whether some pod's own required anti-affinity is about pods of the class."""
+        return self._repelled_free(pod_class) is not None
+
     def spread_forbids(self, pod_class: PodClass, row: int) -> bool:
         """Tell whether a hard spread constraint keeps the class off a node that has its label and free ports."""
         if pod_class.ports is not None and self._residents.tally(pod_class.ports).get(row, 0) > 0:

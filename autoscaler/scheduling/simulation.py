@@ -220,7 +220,7 @@ class Simulation:
     def minds_other_nodes(self, shape: PodShape) -> bool:
         """Tell whether pods on other nodes can have a say in whether a pod may go on a node."""
         pod_class = self._book.of(shape)
-        return bool(pod_class.hard or pod_class.affinity or pod_class.anti or self._book.anti_keys)
+        return bool(pod_class.hard or pod_class.affinity or pod_class.anti) or self._coupling.repels(pod_class)
 
     def spread_forbids(self, shape: PodShape, row: int) -> bool:
         """Tell whether topology spread is the first filter that keeps a pod off a node that has the labels for it."""
