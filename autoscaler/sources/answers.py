@@ -31,9 +31,21 @@ class Labels(msgspec.Struct, frozen=True, gc=False):
     podnode_query: str = ""
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One series of an instant query: (epoch seconds, value as text); a native histogram has no value."""
+class Point(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One sample: when (epoch seconds), and its value as the server has it; NaN for what is no number."""
 
+    at: float = 0.0
+    number: float = math.nan
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One series of an instant query; a native histogram has no value."""
+
+    metric: Labels
+    value: Point = Point()
+
+
+class _TextRow(msgspec.Struct, frozen=True, gc=False):
     metric: Labels
     value: tuple[float, str] = (0.0, "")
 
@@ -78,7 +90,8 @@ class BadAnswerError(ValueError):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Answer)
-_VECTOR = msgspec.json.Decoder(tuple[Row, ...])
+_VECTOR = msgspec.json.Decoder(tuple[Row, ...], strict=False)
+_TEXT_VECTOR = msgspec.json.Decoder(tuple[_TextRow, ...])
 _MATRIX = msgspec.json.Decoder(tuple[RangeRow, ...])
 _SCALAR = msgspec.json.Decoder(tuple[float, str])
 
@@ -125,12 +138,29 @@ def rows_of(answered: Answered) -> tuple[Row, ...]:
     """
     try:
         if answered.result_type == "vector":
-            return _VECTOR.decode(answered.result)
+            return _vector(answered.result)
         if answered.result_type == "scalar":
-            return (Row(Labels(), _SCALAR.decode(answered.result)),)
+            at, text = _SCALAR.decode(answered.result)
+            return (Row(Labels(), Point(at, _number(text))),)
     except msgspec.MsgspecError as problem:
         raise BadAnswerError(f"not a {answered.result_type}: {problem}") from problem
     raise BadAnswerError(f"it gives a {answered.result_type or 'nothing'}, not a vector or a scalar")
+
+
+def _vector(result: msgspec.Raw) -> tuple[Row, ...]:
+    try:
+        return _VECTOR.decode(result)
+    except msgspec.ValidationError:
+        # Some number is one only for Python ("+Inf"), or none: read them one by one.
+        rows = _TEXT_VECTOR.decode(result)
+        return tuple(Row(row.metric, Point(row.value[0], _number(row.value[1]))) for row in rows)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def series_of(answered: Answered) -> tuple[RangeRow, ...]:
@@ -171,19 +201,15 @@ def samples_of(row: RangeRow) -> tuple[Floats, Floats]:
     return times, np.where(np.isfinite(values) & (values >= 0), values, np.nan)
 
 
-def number_of(text: str) -> float | MissingReason:
+def flaw_of(number: float) -> MissingReason | None:
     """
-    Return a sample's value, or what is wrong with it.
+    Return what is wrong with a sample's value, None for an amount.
 
-    >>> number_of("1.5"), number_of("+Inf").value, number_of("-1").value, number_of("").value
-    (1.5, 'Infinite', 'Negative', 'NotANumber')
+    >>> flaw_of(1.5), flaw_of(math.inf).value, flaw_of(-1.0).value, flaw_of(math.nan).value
+    (None, 'Infinite', 'Negative', 'NotANumber')
     """
-    try:
-        value = float(text)
-    except ValueError:
+    if 0 <= number < math.inf:
+        return None
+    if math.isnan(number):
         return MissingReason.NOT_A_NUMBER
-    if 0 <= value < math.inf:
-        return value
-    if value != value:  # noqa: PLR0124  (only NaN is not itself, and a call costs more)
-        return MissingReason.NOT_A_NUMBER
-    return MissingReason.INFINITE if math.isinf(value) else MissingReason.NEGATIVE
+    return MissingReason.INFINITE if math.isinf(number) else MissingReason.NEGATIVE

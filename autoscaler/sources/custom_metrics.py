@@ -160,7 +160,7 @@ def _reading(signal: Signal, values: Sequence[_Value], moment: Moment, *, oldest
     """Return values in thousandths: of the workload's pods, of one object, or one for each external series."""
     mine: Mapping[str, object] | None = None
     if signal.kind is SignalKind.PODS_METRIC:
-        mine = {pod.name: pod for _, pod in moment.pods.get(signal.workload, ())}
+        mine = {each.pod.name: each for each in moment.pods.get(signal.workload, ())}
     samples: list[PodSample] = []
     flaw: MissingReason | None = None
     for each in values:

@@ -28,7 +28,7 @@ from autoscaler.sources.custom_metrics import CUSTOM_KINDS, CustomMetrics
 from autoscaler.sources.noting import Noting
 from autoscaler.sources.pod_readings import Measured, Moment, count_ready, read_pods, read_total
 from autoscaler.sources.quantities import epoch, thousandths, window_seconds
-from autoscaler.sources.tables import Table, Values, fresh, pods_by_workload
+from autoscaler.sources.tables import Members, Table, Values, fresh
 from autoscaler.sources.together import together
 
 POD_METRICS = "/apis/metrics.k8s.io/v1beta1/pods"
@@ -104,7 +104,7 @@ class MetricsApiSource:
     ) -> None:
         self._api, self._pods, self._settings = api, pods, settings
         self._custom = CustomMetrics(api, clock, timeout=settings.timeout_seconds)
-        self._noting = Noting()
+        self._noting, self._members = Noting(), Members()
 
     @property
     def missing(self) -> Counter[MissingReason]:
@@ -144,7 +144,7 @@ class MetricsApiSource:
             window=settings.resolution_seconds,
             resolution=settings.resolution_seconds,
             min_coverage=settings.min_coverage,
-            pods=pods_by_workload(self._pods(), {signal.workload for signal in signals}),
+            pods=self._members.of(self._pods(), frozenset(signal.workload for signal in signals)),
         )
 
     async def _read_usage(self, signals: Sequence[Signal], moment: Moment) -> Mapping[Signal, Reading]:

@@ -8,13 +8,12 @@ them were measured: never may a total fall because a sample is lacking.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from autoscaler.model.pod import Pod
 from autoscaler.model.readings import Missing, MissingReason, PodSample, PodSamples, Reading, Sample, Signal, SignalKind
-from autoscaler.sources.tables import Table, why_missing
+from autoscaler.sources.tables import Member, Table, why_missing
 
 UNITS = {SignalKind.POD_CPU: 1000, SignalKind.POD_MEMORY: 1}
 """How many whole units of a sample are one of the query's."""
@@ -34,13 +33,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """What all readings of a cycle share. `pods` are the active ones of each workload, with their keys."""
+    """What all readings of a cycle share. `pods` are the active ones of each workload."""
 
     at: float
     window: float
     resolution: float
     min_coverage: float
-    pods: Mapping[str, Sequence[tuple[str, Pod]]]
+    pods: Mapping[str, Sequence[Member]]
 
 
 def read_pods(signal: Signal, measured: Measured, moment: Moment) -> Reading:
@@ -50,12 +49,20 @@ def read_pods(signal: Signal, measured: Measured, moment: Moment) -> Reading:
         return Missing(MissingReason.ABSENT, "the workload has no pods")
     unit, values, taken, windows = UNITS[signal.kind], measured.table.values, measured.taken, measured.windows
     samples = tuple(
-        PodSample(pod.name, round(amount * unit), taken[key], windows.get(key, moment.resolution), container)
-        for key, pod in pods
-        for container, amount in values.get(key, ())
+        PodSample(
+            each.pod.name,
+            round(amount * unit),
+            taken[each.key],
+            windows.get(each.key, moment.resolution),
+            container,
+        )
+        for each in pods
+        for container, amount in values.get(each.key, ())
         if not signal.container or container == signal.container
     )
-    return PodSamples(samples) if samples else why_missing([key for key, _ in pods], measured.table, what=measured.what)
+    return (
+        PodSamples(samples) if samples else why_missing([each.key for each in pods], measured.table, what=measured.what)
+    )
 
 
 def read_total(signal: Signal, measured: Measured, moment: Moment) -> Reading:
@@ -68,34 +75,33 @@ def read_total(signal: Signal, measured: Measured, moment: Moment) -> Reading:
     if not pods:
         return Missing(MissingReason.ABSENT, "the workload has no pods")
     if signal.kind is not SignalKind.MEMORY_PEAK:
-        pods = [(key, pod) for key, pod in pods if pod.is_ready]
+        pods = [each for each in pods if each.is_ready]
     if not pods:
         return Missing(MissingReason.ABSENT, "none of its pods is Ready")
     found, missed, oldest = _values(pods, measured, moment)
     if not found or len(found) < moment.min_coverage * (len(found) + missed):
-        return why_missing([key for key, _ in pods], measured.table, what=measured.what)
+        return why_missing([each.key for each in pods], measured.table, what=measured.what)
     return Sample(_COMBINE[signal.kind](found, missed), oldest, window)
 
 
 def count_ready(signal: Signal, moment: Moment) -> Reading:
     """Return how many pods are Ready; that is known of every workload, also of one without pods."""
-    return Sample(float(sum(pod.is_ready for _, pod in moment.pods.get(signal.workload, ()))), moment.at)
+    return Sample(float(sum(each.is_ready for each in moment.pods.get(signal.workload, ()))), moment.at)
 
 
-def _values(pods: Iterable[tuple[str, Pod]], measured: Measured, moment: Moment) -> tuple[list[float], int, float]:
+def _values(pods: Sequence[Member], measured: Measured, moment: Moment) -> tuple[list[float], int, float]:
     """Return the values of pods, how many of them should have one but have not, and when the oldest was taken."""
     found: list[float] = []
     missed, oldest = 0, moment.at
     grace = moment.at - YOUNG_RESOLUTIONS * moment.resolution
     values, taken = measured.table.values, measured.taken
-    for key, pod in pods:
-        since = pod.ready.since if pod.ready is not None else pod.created_at
-        entry, when = values.get(key), taken.get(key, moment.at)
+    for each in pods:
+        entry, when = values.get(each.key), taken.get(each.key, moment.at)
         # What was measured before the pod was Ready is its start-up.
-        if entry is not None and (when >= since or not pod.is_ready):
-            found.append(sum(amount for _, amount in entry))
+        if entry is not None and (when >= each.since or not each.is_ready):
+            found.append(entry[0][1] if len(entry) == 1 else sum(amount for _, amount in entry))
             oldest = min(oldest, when)
-        elif since <= grace:
+        elif each.since <= grace:
             missed += 1
     return found, missed, oldest
 

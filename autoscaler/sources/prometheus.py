@@ -22,7 +22,7 @@ from autoscaler.sources.noting import Noting
 from autoscaler.sources.pod_readings import Measured, Moment, count_ready, read_pods, read_total
 from autoscaler.sources.promql import CONVENTIONS, Question, fixed_queries
 from autoscaler.sources.settings import PrometheusSettings, check_settings
-from autoscaler.sources.tables import Table, fresh, pods_by_workload, without
+from autoscaler.sources.tables import Members, Table, fresh, without
 from autoscaler.sources.together import together
 from autoscaler.sources.user_queries import UserQueries
 
@@ -80,7 +80,7 @@ class PrometheusSource:
             self._connection, fixed_queries(settings), self._users, lookback=settings.stale_after_seconds
         )
         self._history = History(settings, self._past, pods)
-        self._noting = Noting()
+        self._noting, self._members = Noting(), Members()
         self.flaws: Counter[MissingReason] = Counter()
         self.last_queries = 0
         self.last_seconds = 0.0
@@ -147,7 +147,7 @@ class PrometheusSource:
             window=settings.window_seconds,
             resolution=settings.resolution_seconds,
             min_coverage=settings.min_coverage,
-            pods=pods_by_workload(self._pods(), {signal.workload for signal in signals}),
+            pods=self._members.of(self._pods(), frozenset(signal.workload for signal in signals)),
         )
         measured: dict[SignalKind, Measured] = {}
         for kind in {signal.kind for signal in signals} & ASKS.keys():

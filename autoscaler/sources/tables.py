@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
@@ -9,13 +10,22 @@ import msgspec
 from autoscaler.model.pod import Pod
 from autoscaler.model.readings import Missing, MissingReason
 from autoscaler.model.workload import workload_key
-from autoscaler.sources.answers import Row, number_of
+from autoscaler.sources.answers import Row, flaw_of
 
 FUTURE_SECONDS = 1.0
 """Clocks of one cluster may differ by as much before a sample counts as taken in the future."""
 
 Values = dict[str, tuple[tuple[str, float], ...]]
 """(container, value) of each pod, by `namespace/name`."""
+
+
+class Member(msgspec.Struct, frozen=True, gc=False):
+    """An active pod of a workload; `since` is when it became Ready, or not Ready, or was made (epoch seconds)."""
+
+    key: str
+    pod: Pod
+    is_ready: bool
+    since: float
 
 
 class Table(msgspec.Struct, gc=False):
@@ -37,14 +47,16 @@ def table_of(rows: Iterable[Row]) -> Table:
     flaws: dict[str, MissingReason] = {}
     workloads: dict[str, float] = {}
     for row in rows:
-        labels, number = row.metric, number_of(row.value[1])
+        labels, number = row.metric, row.value.number
+        # What most values are is told without a call.
+        flaw = None if 0 <= number < math.inf else flaw_of(number)
         if not labels.pod:
-            if not isinstance(number, MissingReason):
+            if flaw is None:
                 workloads[workload_key(labels.namespace, labels.workload_kind, labels.workload)] = number
             continue
         key = f"{labels.namespace}/{labels.pod}"
-        if isinstance(number, MissingReason):
-            flaws[key] = number
+        if flaw is not None:
+            flaws[key] = flaw
             continue
         known = values.get(key)
         if known is None:
@@ -70,13 +82,15 @@ def fresh(table: Table, times: Table | None, *, at: float, stale_after: float) -
         return Table(problem=times.problem), {}
     kept: Values = {}
     flaws, taken = dict(table.flaws), {}
+    oldest, newest, seen = at - stale_after, at + FUTURE_SECONDS, times.values
     for key, value in table.values.items():
-        found = times.values.get(key)
+        found = seen.get(key)
         if found is None:
             continue
         when = found[0][1]
-        if at - stale_after <= when <= at + FUTURE_SECONDS:
-            kept[key], taken[key] = value, min(when, at)
+        if oldest <= when <= newest:
+            kept[key] = value
+            taken[key] = min(when, at)
         else:
             flaws[key] = MissingReason.STALE
     return Table(kept, flaws, table.workloads, table.problem), taken
@@ -91,13 +105,30 @@ def without(table: Table, keys: Collection[str], reason: MissingReason) -> Table
     return Table(values, {**table.flaws, **dict.fromkeys(hit, reason)}, table.workloads, table.problem)
 
 
-def pods_by_workload(pods: Iterable[Pod], wanted: Collection[str]) -> dict[str, list[tuple[str, Pod]]]:
-    """Return (key, pod) of the active pods of each wanted workload."""
-    found: dict[str, list[tuple[str, Pod]]] = {}
+def pods_by_workload(pods: Iterable[Pod], wanted: Collection[str]) -> dict[str, list[Member]]:
+    """Return the active pods of each wanted workload."""
+    found: dict[str, list[Member]] = {}
     for pod in pods:
         if pod.workload in wanted and pod.is_active:
-            found.setdefault(pod.workload, []).append((pod.key, pod))
+            since = pod.ready.since if pod.ready is not None else pod.created_at
+            found.setdefault(pod.workload, []).append(Member(pod.key, pod, pod.is_ready, since))
     return found
+
+
+class Members:
+    """`pods_by_workload`, remembered for as long as the very same pods are asked for."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[object, frozenset[str]] = (None, frozenset())
+        self._found: Mapping[str, list[Member]] = {}
+
+    def of(self, pods: Sequence[Pod], wanted: frozenset[str]) -> Mapping[str, list[Member]]:
+        """Return the active pods of each wanted workload."""
+        before, for_whom = self._asked
+        # Anything but a tuple may have changed though it is the same object.
+        if before is not pods or for_whom != wanted or not isinstance(pods, tuple):
+            self._found, self._asked = pods_by_workload(pods, wanted), (pods, wanted)
+        return self._found
 
 
 def why_missing(keys: Sequence[str], table: Table, *, what: str) -> Missing:

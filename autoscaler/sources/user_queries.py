@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from autoscaler.model.readings import Missing, MissingReason, Reading, Sample
-from autoscaler.sources.answers import Row, number_of
+from autoscaler.sources.answers import Row, flaw_of
 from autoscaler.sources.promql import unbalanced, union
 
 FIRST_WAIT, LONGEST_WAIT = 60.0, 900.0
@@ -98,25 +98,21 @@ class UserQueries:
 
 def readings_of(group: Sequence[str], rows: Iterable[Row], *, at: float) -> dict[str, Reading]:
     """Return one reading for each query of a group, by its text, from the rows of their union."""
-    found: list[list[str]] = [[] for _ in group]
+    found: list[list[float]] = [[] for _ in group]
     for row in rows:
         number = row.metric.podnode_query
         if number.isdecimal() and int(number) < len(found):
-            found[int(number)].append(row.value[1])
-    return {query: _one(texts, at) for query, texts in zip(group, found, strict=True)}
+            found[int(number)].append(row.value.number)
+    return {query: _one(numbers, at) for query, numbers in zip(group, found, strict=True)}
 
 
-def _one(texts: Sequence[str], at: float) -> Reading:
-    if not texts:
+def _one(numbers: Sequence[float], at: float) -> Reading:
+    if not numbers:
         return Missing(MissingReason.ABSENT, "the query gives nothing")
-    if len(texts) > 1:
+    if len(numbers) > 1:
         return Missing(MissingReason.DUPLICATE, "the query gives several series, one is wanted: aggregate them")
-    number = number_of(texts[0])
-    return (
-        Missing(number, f"the query gives {texts[0] or 'no number'}")
-        if isinstance(number, MissingReason)
-        else Sample(number, at)
-    )
+    flaw = flaw_of(numbers[0])
+    return Sample(numbers[0], at) if flaw is None else Missing(flaw, f"the query gives {numbers[0]:g}")
 
 
 def _parts(good: Sequence[str]) -> list[tuple[str, ...]]:

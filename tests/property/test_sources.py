@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from autoscaler.model.pod import Pod
 from autoscaler.model.readings import Missing, MissingReason, Sample, Signal, SignalKind
-from autoscaler.sources.answers import Labels, RangeRow, Row, number_of, samples_of
+from autoscaler.sources.answers import Answered, Labels, Point, RangeRow, Row, flaw_of, rows_of, samples_of
 from autoscaler.sources.pod_readings import Measured, Moment, read_total
 from autoscaler.sources.promql import unbalanced, union
-from autoscaler.sources.tables import fresh, pods_by_workload, table_of
+from autoscaler.sources.tables import Members, fresh, pods_by_workload, table_of
 from autoscaler.sources.user_queries import LONGEST_WAIT, UserQueries
 from autoscaler.testing.builders import NOW, make_pod
 
@@ -26,7 +26,7 @@ def moment(pods: Sequence[Pod], *, min_coverage: float = 0.8) -> Moment:
 
 
 def total(pods: Sequence[Pod], values: Sequence[float], **options: float) -> Sample | Missing:
-    rows = [Row(Labels("default", pod.name), (NOW, str(value))) for pod, value in zip(pods, values, strict=False)]
+    rows = [Row(Labels("default", pod.name), Point(NOW, value)) for pod, value in zip(pods, values, strict=False)]
     table, taken = fresh(table_of(rows), None, at=NOW, stale_after=90.0)
     measured = Measured(table=table, taken=taken, what="cpu")
     reading = read_total(Signal(WEB, SignalKind.CPU), measured, moment(pods, **options))
@@ -34,10 +34,40 @@ def total(pods: Sequence[Pod], values: Sequence[float], **options: float) -> Sam
     return reading
 
 
-@given(texts)
-def test_a_value_is_an_amount_or_has_a_reason(text: str) -> None:
-    found = number_of(text)
-    assert isinstance(found, MissingReason) or 0 <= found < float("inf")
+def read(written: Sequence[tuple[str, str, str]]) -> tuple[Row, ...]:
+    """Return (pod, container, text of the value) as they come out of a server's answer."""
+    series = [
+        {"metric": {"namespace": "default", "pod": pod, "container": container}, "value": [NOW, text]}
+        for pod, container, text in written
+    ]
+    return rows_of(Answered("vector", msgspec.Raw(msgspec.json.encode(series))))
+
+
+@given(st.lists(texts, max_size=5))
+def test_a_value_is_what_its_text_says_or_has_a_reason(written: list[str]) -> None:
+    for text, row in zip(written, read([("web", "", text) for text in written]), strict=True):
+        if flaw_of(row.value.number) is None:
+            assert float(text) == row.value.number
+            assert 0 <= row.value.number < float("inf")
+        else:
+            assert not 0 <= as_number(text) < float("inf")
+
+
+def as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+@given(amounts, st.integers(0, 5), st.booleans())
+def test_members_are_those_of_the_pods_asked_for(values: list[float], others: int, same: bool) -> None:
+    pods = tuple(make_pod(f"web-{number}") for number in range(len(values)))
+    members = Members()
+    members.of(pods, frozenset({WEB}))
+    asked = pods if same else pods[others:]
+    assert members.of(asked, frozenset({WEB})) == pods_by_workload(asked, {WEB})
+    assert members.of(asked, frozenset()) == {}
 
 
 @given(amounts, st.integers(0, 12))
@@ -56,7 +86,7 @@ def test_a_sample_that_is_lacking_never_lowers_a_total_below_its_share(values: l
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "app"]), texts), max_size=12))
 def test_a_pod_has_a_value_or_a_flaw_but_never_both(rows: list[tuple[str, str, str]]) -> None:
-    table = table_of(Row(Labels("default", pod, container), (NOW, text)) for pod, container, text in rows)
+    table = table_of(read(rows))
     assert not table.values.keys() & table.flaws.keys()
     assert {f"default/{pod}" for pod, _, _ in rows} == table.values.keys() | table.flaws.keys()
     assert all(0 <= value < float("inf") for entry in table.values.values() for _, value in entry)
