@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,29 @@ def rows_of(module: str) -> list[dict[str, Any]]:
 
 
 def main(only: str = "") -> int:
+    rows = rows_in(HERE, only)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(lines_of(rows), encoding="utf-8")
+    return show(rows)
+
+
+def rows_in(folder: Path, only: str) -> list[dict[str, Any]]:
+    """Run the benches of a folder under `tests` whose names have *only* in them."""
     rows = []
-    for path in sorted(HERE.glob("bench_*.py")):
+    for path in sorted(folder.glob("bench_*.py")):
         if only in path.stem:
             print(f"running {path.stem}", file=sys.stderr, flush=True)
-            rows += rows_of(f"tests.bench.{path.stem}")
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            rows += rows_of(f"tests.{folder.name}.{path.stem}")
+    return rows
+
+
+def lines_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows as JSON, one object a line."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def show(rows: Sequence[dict[str, Any]]) -> int:
+    """Print rows as a table; return the exit code that they make."""
     shown = [
         (r["name"], _number(r["value"]), r["unit"], _number(r["limit"]), "ok" if r["ok"] else "MISSED") for r in rows
     ]

@@ -22,6 +22,7 @@ from autoscaler.sources.connection import Connection
 from autoscaler.sources.prometheus import ASKS, PrometheusSource
 from autoscaler.sources.settings import PrometheusSettings
 from autoscaler.testing.builders import make_pod, make_shape
+from tests.bench_cluster.figures import Figures, figure
 from tests.bench_cluster.recorded_prometheus import POINTS, SERIES, pod_names
 
 CLOCK = SystemClock()
@@ -33,7 +34,7 @@ JOINT = (SignalKind.CPU, SignalKind.READY, SignalKind.MEMORY_PEAK, SignalKind.RE
 LEARNT = (SignalKind.CPU, SignalKind.READY, SignalKind.REQUESTS, SignalKind.MEMORY_PEAK)
 
 
-def run() -> list[dict[str, object]]:
+def run() -> Figures:
     """Return the figures of 10,000 pods in 3,000 workloads."""
     with _server(PODS, WORKLOADS) as url:
         return asyncio.run(_measure(url))
@@ -54,11 +55,11 @@ async def _measure(url: str) -> list[dict[str, object]]:
             spent, block = await _cycles(source, signals)
             limit = LIMIT_CYCLE_SECONDS if name == "joint" else None
             rows += [
-                _figure(f"prometheus_queries_{name}", source.last_queries, "queries a cycle", LIMIT_QUERIES),
-                _figure(f"prometheus_cycle_{name}", spent, "s CPU", limit),
-                _figure(f"prometheus_block_{name}", block * 1000, "ms CPU", None),
+                figure(f"prometheus_queries_{name}", source.last_queries, "queries a cycle", LIMIT_QUERIES),
+                figure(f"prometheus_cycle_{name}", spent, "s CPU", limit),
+                figure(f"prometheus_block_{name}", block * 1000, "ms CPU", None),
             ]
-    rows.append(_figure("prometheus_range_10k_x_60", await _range(settings), "s CPU", LIMIT_RANGE_SECONDS))
+    rows.append(figure("prometheus_range_10k_x_60", await _range(settings), "s CPU", LIMIT_RANGE_SECONDS))
     return [*rows, await _history_queries(settings, pods)]
 
 
@@ -104,7 +105,7 @@ async def _history_queries(settings: PrometheusSettings, pods: list[Pod]) -> dic
             for kind in LEARNT:
                 await source.history(Signal(key, kind), now - DAYS * 86400, now, STEP)
         sent = source.outcomes.total() * WORKLOADS / len(keys)
-    return _figure("prometheus_history_queries", round(sent), "queries for 3,000 workloads", None)
+    return figure("prometheus_history_queries", round(sent), "queries for 3,000 workloads", None)
 
 
 def _pods(pods: int, workloads: int) -> list[Pod]:
@@ -139,7 +140,3 @@ class _Ticker:
             now = time.process_time()
             self.longest = max(self.longest, now - last)
             last = now
-
-
-def _figure(name: str, value: float, unit: str, limit: float | None) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "limit": limit, "ok": limit is None or value <= limit}

@@ -24,6 +24,7 @@ import aiohttp
 from autoscaler.clock import SystemClock
 from autoscaler.kube.client import ApiServer
 from autoscaler.kube.store import ClusterStore
+from tests.bench_cluster.figures import Figures, figure
 
 PODS, EVENTS = 150_000, 30_000
 LIMIT_LIST_SECONDS, LIMIT_POD_BYTES, LIMIT_EVENTS, LIMIT_BLOCK_MS = 15.0, 1024.0, 10_000.0, 50.0
@@ -33,23 +34,23 @@ CLOCK = SystemClock()
 _RUN = "import sys; from tests.bench_cluster.bench_store import child; child(int(sys.argv[1]), sys.argv[2])"
 
 
-def run() -> list[dict[str, object]]:
+def run() -> Figures:
     """Return the figures of a cluster of 150,000 pods."""
     base, full = _measured(0), _measured(PODS)
     bytes_a_pod = (full["rss_bytes"] - base["rss_bytes"]) / PODS
     rate = EVENTS / full["events_cpu_seconds"]
     return [
-        _figure("store_list_150k_pods", full["list_cpu_seconds"], "s CPU", LIMIT_LIST_SECONDS),
-        _figure("store_memory", bytes_a_pod, "bytes a pod", LIMIT_POD_BYTES),
-        _figure("store_base", base["rss_bytes"] / 2**20, "MiB", None),
-        _figure("store_full", full["rss_bytes"] / 2**20, "MiB", None),
-        _figure("store_peak", full["peak_bytes"] / 2**20, "MiB", None),
-        {**_figure("store_watch", rate, "events a CPU s", LIMIT_EVENTS), "ok": rate >= LIMIT_EVENTS},
-        _figure("store_list_block", full["list_block_ms"], "ms CPU", LIMIT_BLOCK_MS),
-        _figure("store_watch_block", full["events_block_ms"], "ms CPU", LIMIT_BLOCK_MS),
-        _figure("store_observe_first", full["observe_first_ms"], "ms CPU", LIMIT_BLOCK_MS),
-        _figure("store_observe_same", full["observe_same_ms"], "ms CPU", LIMIT_BLOCK_MS),
-        _figure("store_observe_changed", full["observe_changed_ms"], "ms CPU", LIMIT_BLOCK_MS),
+        figure("store_list_150k_pods", full["list_cpu_seconds"], "s CPU", LIMIT_LIST_SECONDS),
+        figure("store_memory", bytes_a_pod, "bytes a pod", LIMIT_POD_BYTES),
+        figure("store_base", base["rss_bytes"] / 2**20, "MiB", None),
+        figure("store_full", full["rss_bytes"] / 2**20, "MiB", None),
+        figure("store_peak", full["peak_bytes"] / 2**20, "MiB", None),
+        {**figure("store_watch", rate, "events a CPU s", LIMIT_EVENTS), "ok": rate >= LIMIT_EVENTS},
+        figure("store_list_block", full["list_block_ms"], "ms CPU", LIMIT_BLOCK_MS),
+        figure("store_watch_block", full["events_block_ms"], "ms CPU", LIMIT_BLOCK_MS),
+        figure("store_observe_first", full["observe_first_ms"], "ms CPU", LIMIT_BLOCK_MS),
+        figure("store_observe_same", full["observe_same_ms"], "ms CPU", LIMIT_BLOCK_MS),
+        figure("store_observe_changed", full["observe_changed_ms"], "ms CPU", LIMIT_BLOCK_MS),
     ]
 
 
@@ -164,10 +165,6 @@ def _status(field: str) -> float:
     return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def _figure(name: str, value: float, unit: str, limit: float | None) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "limit": limit, "ok": limit is None or value <= limit}
-
-
 if __name__ == "__main__":
-    for figure in run():
-        print(figure)
+    for row in run():
+        print(json.dumps(row))
