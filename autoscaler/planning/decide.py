@@ -35,7 +35,8 @@ from autoscaler.planning.cost import money_per_hour
 from autoscaler.planning.effective import Effective, broken_rules, cluster_rules, effective_policies
 from autoscaler.planning.guard import GuardLimits, guard
 from autoscaler.planning.index import SnapshotIndex, in_order
-from autoscaler.planning.node_layer import NodePlan, plan_nodes
+from autoscaler.planning.node_engines import plan_nodes
+from autoscaler.planning.node_layer import NodePlan
 from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
 from autoscaler.planning.rivals import RivalPlan, left_alone, plan_rivals

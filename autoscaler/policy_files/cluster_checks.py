@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 
-from autoscaler.mismatch import NOTHING
+import msgspec
+
+from autoscaler.mismatch import NOTHING, find_mismatch
 from autoscaler.model.policy import (
     BudgetWindow,
     Disruption,
@@ -17,7 +19,6 @@ from autoscaler.model.policy import (
     GroupPrice,
     GroupRequirement,
     Money,
-    NodeEngine,
     NodeGroupSpec,
     NodeRules,
     Objective,
@@ -26,8 +27,9 @@ from autoscaler.model.policy import (
     TenantQuota,
     TenantSpec,
 )
-from autoscaler.model.spec import Quantity
+from autoscaler.model.spec import Quantity, decode_hook
 from autoscaler.model.units import DAY
+from autoscaler.planning.node_engines import ENGINES
 from autoscaler.policy_files.words import (
     OPERATORS,
     Found,
@@ -35,6 +37,7 @@ from autoscaler.policy_files.words import (
     at_least,
     check_selector,
     cron,
+    one_of,
     ordered,
     values_of,
     within,
@@ -44,7 +47,7 @@ from autoscaler.policy_files.workload_checks import check_constraints, check_goa
 
 DISRUPTION_REASONS = ("Consolidation", "Resize", "Empty", "Underutilized", "Drifted")
 CAPACITY_TYPES = ("on-demand", "spot", "reserved")
-NODE_ENGINES = (NodeEngine.JOINT, NodeEngine.NONE)
+NODE_ENGINES = tuple(ENGINES)
 NUMERIC_OPERATORS = ("Gt", "Lt", "Gte", "Lte")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 COUNT_OR_SHARE = re.compile(r"[0-9]{1,9}|(100|[0-9]{1,2})%")
@@ -134,16 +137,32 @@ def _check_signals(signals: Signals, path: str) -> Found:
 
 
 def _check_nodes(nodes: NodeRules, path: str) -> Found:
-    if nodes.engine not in NODE_ENGINES:
-        yield (
-            f"{path}.engine",
-            nodes.engine.value,
-            f"{' or '.join(NODE_ENGINES)}; the peers' node engines are not built yet",
-        )
+    if nodes.engine in ENGINES:
+        yield from _check_node_params(nodes, f"{path}.params")
+    else:
+        yield f"{path}.engine", nodes.engine.value, f"{one_of(NODE_ENGINES)}; the other engines are not built yet"
     if not _LEAST_PATIENCE <= nodes.consolidate_after.seconds <= DAY:
         yield f"{path}.consolidateAfter", nodes.consolidate_after, "a duration from 1s to 24h"
     yield from within(nodes.spot.max_share, 0, 1, f"{path}.spot.maxShare")
     yield from amounts(nodes.limits, f"{path}.limits")
+
+
+def _check_node_params(nodes: NodeRules, path: str) -> Found:
+    engine = ENGINES[nodes.engine]
+    kind = msgspec.inspect.type_info(engine.params)
+    known = {field.encode_name for field in getattr(kind, "fields", ())}
+    for name in nodes.params:
+        if name not in known:
+            allowed = one_of(sorted(known)) if known else "nothing"
+            yield f"{path}.{name}", name, f"{allowed}: the parameters of engine {nodes.engine.value}"
+            return
+    mismatch = find_mismatch(nodes.params, kind, path)
+    if mismatch:
+        yield mismatch
+        return
+    params = msgspec.convert(nodes.params, engine.params, dec_hook=decode_hook)
+    for name, found, allowed in engine.problems(params):
+        yield f"{path}.{name}", found, allowed
 
 
 def _check_match(match: GroupMatch, path: str) -> Found:

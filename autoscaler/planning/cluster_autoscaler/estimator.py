@@ -145,26 +145,31 @@ class _Bins:
         )
 
     def _fill_further(self, shape: PodShape, left: int) -> bool:
-        """Do `on_further_nodes` node by node: all new nodes take as many pods that do not mind their siblings."""
-        left -= self._fill_last(shape, left) if self._new else 0
+        """Do `on_further_nodes` node by node: every new node takes as many pods that do not mind their siblings."""
+        left -= self._fill_last(self._room_on_last(shape), shape, left)
+        each = 0
         while left > 0:
             if self._new and self._new[-1] not in self._with_pods:
                 return True
             if not self._add_node():
                 return False
-            placed = self._fill_last(shape, left)
-            if not placed:
+            each = each or self._room_on_last(shape)
+            if not each:
                 break
-            left -= placed
+            left -= self._fill_last(each, shape, left)
         return True
 
-    def _fill_last(self, shape: PodShape, left: int) -> int:
-        row = self._new[-1]
-        if not self._simulation.feasible(shape)[row]:
+    def _room_on_last(self, shape: PodShape) -> int:
+        """Return how many pods of an independent shape the last node takes."""
+        if not self._new or not self._simulation.feasible(shape)[self._new[-1]]:
             return 0
-        pods = min(left, int(self._round.room(shape, np.array([row], np.intp))[0]))
-        self._round.put(shape, row, pods)
-        self._count([(row, pods)])
+        return int(self._round.room(shape, np.array(self._new[-1:], np.intp))[0])
+
+    def _fill_last(self, room: int, shape: PodShape, left: int) -> int:
+        pods = min(left, room)
+        if pods:
+            self._round.put(shape, self._new[-1], pods)
+            self._count([(self._new[-1], pods)])
         return pods
 
     def _on_last_or_around(self, shape: PodShape) -> bool:

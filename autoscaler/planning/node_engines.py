@@ -1,0 +1,85 @@
+"""The engines that can decide on nodes, by the name that a policy gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from autoscaler.model.policy import NodeEngine, ScalingPolicySpec
+from autoscaler.model.recommendation import Recommendation
+from autoscaler.model.state import DecisionState
+from autoscaler.planning import node_layer
+from autoscaler.planning.budgets import DisruptionRoom
+from autoscaler.planning.cluster_autoscaler import engine as cluster_autoscaler
+from autoscaler.planning.cluster_autoscaler import params as cluster_autoscaler_params
+from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.node_layer import NodePlan
+from autoscaler.planning.workload_actions import WorkloadActions
+
+Problems = Iterable[tuple[str, object, str]]
+"""What is wrong with parameters of the right types: name, what was found, what is allowed."""
+
+
+class PlansNodes(Protocol):
+    """Says what to buy and what to give back. Pure: equal input, equal output."""
+
+    def __call__(
+        self,
+        index: SnapshotIndex,
+        rules: ScalingPolicySpec,
+        state: DecisionState,
+        *,
+        parts: Mapping[str, WorkloadActions],
+        advice: Sequence[Recommendation],
+        room: DisruptionRoom,
+    ) -> NodePlan: ...
+
+
+class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The engine takes no parameters."""
+
+
+def no_problems(_: Any) -> Problems:
+    """Find nothing wrong."""
+    return ()
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine: what it does, the type of `nodes.params` for it, and what that type cannot express."""
+
+    plan: PlansNodes
+    params: type[msgspec.Struct] = NoParams
+    problems: Callable[[Any], Problems] = no_problems
+
+
+ENGINES: Mapping[NodeEngine, Engine] = {
+    NodeEngine.JOINT: Engine(plan=node_layer.plan_nodes),
+    NodeEngine.CLUSTER_AUTOSCALER: Engine(
+        plan=cluster_autoscaler.plan_nodes,
+        params=cluster_autoscaler_params.Params,
+        problems=cluster_autoscaler_params.param_problems,
+    ),
+    # The joint engine leaves nodes alone where another system owns them.
+    NodeEngine.NONE: Engine(plan=node_layer.plan_nodes),
+}
+"""What is not here is not built yet; the check of policies refuses it."""
+
+
+def plan_nodes(
+    index: SnapshotIndex,
+    rules: ScalingPolicySpec,
+    state: DecisionState,
+    *,
+    parts: Mapping[str, WorkloadActions],
+    advice: Sequence[Recommendation],
+    room: DisruptionRoom,
+) -> NodePlan:
+    """
+    Return what the policy's engine wants done about nodes.
+
+    Raises:
+        KeyError: there is no such engine, which the check of policies should have found.
+    """
+    return ENGINES[rules.nodes.engine].plan(index, rules, state, parts=parts, advice=advice, room=room)
