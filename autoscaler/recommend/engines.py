@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoscaler.interfaces import Recommender
+from autoscaler.recommend.crane import CraneRecommender
 from autoscaler.recommend.hpa import HpaRecommender
 from autoscaler.recommend.joint import JointRecommender
 from autoscaler.recommend.keda import KedaRecommender
+from autoscaler.recommend.krr import KrrRecommender
 from autoscaler.recommend.mpa import HpaVpaRecommender, MpaRecommender
+from autoscaler.recommend.phpa import PhpaRecommender
 from autoscaler.recommend.season_floor import SeasonFloorRecommender
 from autoscaler.recommend.vpa import VpaRecommender
 
@@ -22,5 +25,8 @@ BUILT_IN: Mapping[str, Recommender] = {
         HpaVpaRecommender(),
         SeasonFloorRecommender(),
         KedaRecommender(),
+        PhpaRecommender(),
+        KrrRecommender(),
+        CraneRecommender(),
     )
 }

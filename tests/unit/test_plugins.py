@@ -15,6 +15,7 @@ from autoscaler.model.policy import Policies
 from autoscaler.model.state import DecisionState
 from autoscaler.planning.decide import decide, signals_of
 from autoscaler.policy_files import load_policies
+from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.simulator.run import simulate
 from autoscaler.simulator.spec import InitialNodes
 from autoscaler.testing.builders import make_service, make_world
@@ -86,8 +87,8 @@ def test_an_engine_is_found_by_name() -> None:
     assert "steady" in engines
     assert isinstance(engines["steady"], Recommender)
     assert engines["steady"] is engines["steady"]
-    assert set(engines) == {"joint", "hpa", "vpa", "mpa", "hpa+vpa", "hpa+season", "steady", "lost", "other"}
-    assert len(engines) == 9
+    assert set(engines) == {*BUILT_IN, "steady", "lost", "other"}
+    assert len(engines) == len(BUILT_IN) + 3
 
 
 @pytest.mark.parametrize("name", ["lost", "other", "unheard"])
