@@ -34,7 +34,15 @@ from autoscaler.model.policy import (
     UpdateMode,
 )
 from autoscaler.model.resources import MEMORY, Resources
-from autoscaler.model.spec import MetricSpec, MetricTarget, MetricType, Quantity, ResourceMetric, TargetRef
+from autoscaler.model.spec import (
+    MetricSpec,
+    MetricTarget,
+    MetricType,
+    PrometheusMetric,
+    Quantity,
+    ResourceMetric,
+    TargetRef,
+)
 from autoscaler.recommend import season_floor
 from autoscaler.recommend.demand import safe_utilisation
 from autoscaler.simulator.spec import Service, WorldSpec
@@ -118,10 +126,39 @@ def _season(world: WorldSpec, settings: Settings) -> Prepared:
     return world, _policies(documents)
 
 
+def _keda(world: WorldSpec, settings: Settings) -> Prepared:
+    """CPU utilisation and, where requests are counted, as many a pod as it serves at the same utilisation."""
+    documents = []
+    for service in _scaled(world):
+        metrics = [_cpu_metric(settings["target"])]
+        if service.exports_requests and service.requests is not None and service.cores_per_request > 0:
+            metrics.append(_requests_metric(service, settings["target"]))
+        rules = ActionRules(engine="keda", params={"polling_seconds": settings["polling"]})
+        documents.append(_document(service, Goals(metrics=tuple(metrics)), rules, ()))
+    return world, _policies(documents)
+
+
+def _predictive(world: WorldSpec, settings: Settings) -> Prepared:
+    """One CPU utilisation target, and a line through the last replicas or their seasons."""
+    params = {"decision": settings["decision"], "models": [settings["model"]]}
+    documents = []
+    for service in _scaled(world):
+        rules = ActionRules(engine="phpa", params=params)
+        documents.append(_document(service, Goals(metrics=(_cpu_metric(settings["target"]),)), rules, ()))
+    return world, _policies(documents)
+
+
+def _batch(world: WorldSpec, settings: Settings, *, engine: str) -> Prepared:
+    """Sizes only, CPU and memory, now and then."""
+    rules = ActionRules(engine=engine, params=dict(settings))
+    return world, _policies(_document(service, Goals(), rules, ("cpu", "memory")) for service in _scaled(world))
+
+
 _TARGETS: tuple[Settings, ...] = tuple({"target": target} for target in (0.5, 0.6, 0.8))
 _TUNED: tuple[Settings, ...] = tuple(
     {"target": target, "safe": safe} for target, safe in ((0.5, 0.7), (0.6, 0.8), (0.7, 0.85), (0.8, 0.9))
 )
+_LINE = {"type": "Linear", "name": "line", "history_size": 10, "look_ahead_seconds": 120}
 _STRONGEST = {"target": 0.85, "fill": 0.9, "replicas_at_peak": 4}
 _SEASON: tuple[Settings, ...] = tuple(
     {"target": target, "fill": fill, "replicas_at_peak": replicas}
@@ -171,6 +208,32 @@ ENGINES = {
             prepare=_season,
             settings=_STRONGEST,
             sweep=tuple(settings for settings in _SEASON if settings != _STRONGEST),
+        ),
+        Engine(
+            name="keda",
+            about="KEDA: CPU utilisation and requests a pod",
+            prepare=_keda,
+            settings={"target": 0.7, "polling": 30},
+            sweep=tuple({**settings, "polling": 30} for settings in _TARGETS),
+        ),
+        Engine(
+            name="phpa",
+            about="PredictiveHorizontalPodAutoscaler: CPU utilisation and a line through past replicas",
+            prepare=_predictive,
+            settings={"target": 0.7, "decision": "maximum", "model": _LINE},
+            sweep=tuple({**settings, "decision": "maximum", "model": _LINE} for settings in _TARGETS),
+        ),
+        Engine(
+            name="krr",
+            about="KRR's simple strategy once a day on CPU and memory, replicas as they are",
+            prepare=partial(_batch, engine="krr"),
+            sweep=({"cpu_percentile": 0.99}, {"memory_buffer": 0.3, "use_oom_data": True}),
+        ),
+        Engine(
+            name="crane",
+            about="Crane's recommendation once a day on CPU and memory, replicas as they are",
+            prepare=partial(_batch, engine="crane"),
+            sweep=({"cpu_target_utilization": 0.7}, {"cpu_margin": 0.5}),
         ),
         Engine(
             name="joint",
@@ -267,6 +330,19 @@ def _cpu_metric(target: float) -> MetricSpec:
     return MetricSpec(
         type=MetricType.RESOURCE,
         resource=ResourceMetric(name="cpu", target=MetricTarget(type="Utilization", average_utilization=percent)),
+    )
+
+
+def _requests_metric(service: Service, target: float) -> MetricSpec:
+    """As many requests a second for each pod as use *target* of its CPU request."""
+    each = max(target * _cpu(service) / service.cores_per_request, 0.001)
+    return MetricSpec(
+        type=MetricType.PROMETHEUS,
+        prometheus=PrometheusMetric(
+            name="requests",
+            query=f'sum(rate(http_requests_total{{service="{service.name}"}}[2m]))',
+            target=MetricTarget(type="AverageValue", average_value=Quantity(f"{each:.3f}")),
+        ),
     )
 
 
