@@ -28,6 +28,12 @@ from autoscaler.scheduling.requests import effective_requests
 
 AT_ONCE = frozenset({"joint"})
 """Engines whose sizes go to all pods in one cycle; those of all others keep to the VPA updater's tolerance."""
+_ABOUT_SIZES = frozenset(
+    {
+        Code.SHAPE_CHEAPER, Code.USAGE_ABOVE_REQUEST, Code.USAGE_BELOW_REQUEST, Code.OOM_KILLED,
+        Code.CAPPED_BY_POLICY, Code.CAPPED_BY_NODE,
+    }
+)  # fmt: skip
 _STUCK = Reason(Code.RESIZE_STUCK, "the resize in place is infeasible, deferred for 5 min or in progress for 1 h")
 
 _NEEDS_ADMISSION = Reason(
@@ -167,7 +173,8 @@ def _template_action(
         return None
     before, after = effective_requests(workload.template), effective_requests(shape)
     cost = (worth(after, prices) - worth(before, prices)) * workload.replicas
-    return SetRequests(workload=workload.key, containers=sizes, reasons=advice.reasons, usd_per_hour=cost)
+    reasons = _sizes_first(advice.reasons)
+    return SetRequests(workload=workload.key, containers=sizes, reasons=reasons, usd_per_hour=cost)
 
 
 def _rolled_out(
@@ -189,6 +196,11 @@ def _rolled_out(
     if how is ResizeMode.RECREATE or len(stays) < len(moves):
         return sizes, [], None
     return (), stays, None
+
+
+def _sizes_first(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """Put the reasons that are about sizes before those about replicas: the first one is told with the action."""
+    return tuple(sorted(reasons, key=lambda reason: reason.code not in _ABOUT_SIZES))
 
 
 def _pod_actions(
@@ -220,7 +232,7 @@ def _pod_actions(
             continue
         # The VPA updater may evict any number of pods that do not run yet.
         room -= bool(pod.node)
-        reasons = advice.reasons if at_once else (reason,)
+        reasons = _sizes_first(advice.reasons) if at_once else (reason,)
         if way is Way.IN_PLACE:
             actions.append(ResizePod(pod=pod.key, workload=workload.key, containers=sizes, reasons=reasons))
         else:

@@ -152,8 +152,11 @@ def _memory_change(
     # What is learned and seen is of whole pods, the floor after a kill is the container's own.
     whole = min(max(learned, (peak or 0.0) * _KEEP_ABOVE), float(MAX_QUANTITY))
     needed, now = max(_rounded(whole) - others, memory.memory_floor, 16 * MIB), main.requests.memory
+    if now < memory.memory_floor:
+        message = f"killed for want of memory: it needs {format_bytes(needed)}, {format_bytes(now)} is asked for"
+        return needed, Reason(Code.OOM_KILLED, message)
     if now < needed:
-        code = Code.OOM_KILLED if memory.memory_floor >= needed else Code.USAGE_ABOVE_REQUEST
+        code = Code.USAGE_ABOVE_REQUEST
     elif now > needed * _SHRINK_BAND and may_shrink and peak is not None and learned > 0:
         code = Code.USAGE_BELOW_REQUEST
     else:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from autoscaler.model.plan import AnyAction, EvictPod, ResizePod, SetReplicas, SetRequests
@@ -110,6 +111,13 @@ def test_a_pod_killed_soon_after_its_start_is_resized_within_its_range() -> None
     done = act(governed("vpa"), advice(sized(540, low=400, high=900), urgent=True), pods)
     assert told(done.actions) == [f"SetRequests {KEY}", "ResizePod default/web-9"]
     assert of_kind(done, ResizePod)[0].reasons[0].code is Code.OOM_KILLED
+
+
+def test_why_a_size_changes_is_told_before_why_replicas_do() -> None:
+    load, use = Reason(Code.UNCHANGED, "2 cores"), Reason(Code.USAGE_ABOVE_REQUEST, "memory needs 800Mi")
+    wanted = msgspec.structs.replace(advice(sized(800)), reasons=(load, use))
+    done = act(governed("joint"), wanted, running(2))
+    assert [action.reasons for action in done.actions] == [(use, load)] * 3
 
 
 @pytest.mark.parametrize(

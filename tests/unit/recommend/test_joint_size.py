@@ -106,6 +106,14 @@ def test_a_kill_raises_memory_at_once(limit: int, target: int) -> None:
     assert after.memory_floor == memory.memory_floor
 
 
+def test_a_kill_is_the_reason_also_where_the_peak_seen_asks_for_more() -> None:
+    given = killed(view(readings(**{**SEEN, "MemoryPeak": 900 * MIB}), model=model(), memory=512 * MIB))
+    advice, _ = ask(given)
+    assert advice.containers[0].target.memory == 1024 * MIB
+    (reason,) = [reason for reason in advice.reasons if reason.code is Code.OOM_KILLED]
+    assert reason.message == "killed for want of memory: it needs 1Gi, 512Mi is asked for"
+
+
 def test_a_kill_of_a_sidecar_is_not_the_main_container_s() -> None:
     advice, memory = ask(killed(view(sidecars=(sidecar(),)), container="proxy"))
     assert advice.containers == ()
