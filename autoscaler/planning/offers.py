@@ -90,6 +90,13 @@ class Market:
     def prices(self) -> Floats:
         return np.array([offer.price for offer in self.offers], dtype=np.float64)
 
+    def without(self, growth: Mapping[str, int]) -> Market:
+        """Return the market after groups have grown by so many nodes."""
+        if not growth:
+            return self
+        rooms = {offer.group.name: offer.room - growth.get(offer.group.name, 0) for offer in self.offers}
+        return self.only([True] * len(self.offers), rooms)
+
     def only(self, keep: Sequence[bool], rooms: Mapping[str, int]) -> Market:
         """Return the market of the offers marked in *keep*, with less room where *rooms* (by group) says so."""
         return Market(

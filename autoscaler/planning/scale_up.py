@@ -23,6 +23,7 @@ from autoscaler.model.snapshot import Prices
 from autoscaler.model.units import GIB
 from autoscaler.planning.asks import Ask, Places, asks_of
 from autoscaler.planning.cost import PurchaseLimits
+from autoscaler.planning.coupled_packing import Coupled, pack_coupled
 from autoscaler.planning.offers import Market, market_of
 from autoscaler.planning.purchase import (
     Bought,
@@ -180,15 +181,26 @@ class _Buyer:
 
     def pack(self, demand: Mapping[int, int], bought: Sequence[Bought] = ()) -> Bundle:
         """Pack pods by class; *bought* nodes have used up some room already."""
-        growth = growth_of(bought)
-        market = self.market
-        if growth:
-            rooms = {offer.group.name: offer.room - growth.get(offer.group.name, 0) for offer in market.offers}
-            market = market.only([True] * len(market.offers), rooms)
-        asks = [ask for index, count in sorted(demand.items()) for ask in self._asks(index, count, market)]
+        market = self.market.without(growth_of(bought))
+        coupled = self._coupled(demand, market)
+        rest = {
+            index: count - coupled.filled.get(index, 0)
+            for index, count in sorted(demand.items())
+            if index not in coupled.taken
+        }
+        market = market.without(growth_of(coupled.nodes))
+        asks = [ask for index, count in rest.items() if count > 0 for ask in self._asks(index, count, market)]
         bundle = pack_asks(asks, self.shapes, market, rounds=self.rules.rounds)
         nodes = with_less_spot(bundle.nodes, asks, market=market, shapes=self.shapes, share=self.rules.spot)
-        return msgspec.structs.replace(bundle, nodes=nodes)
+        # The bound is for what was packed alone: it says nothing of the whole where some was not.
+        bound = 0.0 if coupled.nodes else bundle.bound
+        return msgspec.structs.replace(bundle, nodes=(*coupled.nodes, *nodes), bound=bound)
+
+    def _coupled(self, demand: Mapping[int, int], market: Market) -> Coupled:
+        """Pack the classes that rules tie together; where spot is limited, on demand."""
+        if self.rules.spot.limits:
+            market = market.only([not offer.is_spot for offer in market.offers], {})
+        return pack_coupled(demand, self.shapes, market, there=self.there, nodes=self._nodes)
 
     def cut(self, nodes: Sequence[Bought], bought: Sequence[Bought]) -> tuple[list[Bought], list[Bought]]:
         """Split *nodes* into those that the limits allow besides *bought*, and the others."""
@@ -221,6 +233,8 @@ class _Buyer:
 
 def _fill_what_is_there(there: Simulation, pending: Demand) -> dict[int, int]:
     """Place what fits on *there* (which changes), most important first; return the rest by class."""
+    if not there.open.any():
+        return {index: count for index, (_, count) in enumerate(pending) if count > 0}
     left: dict[int, int] = {}
     order = sorted(range(len(pending)), key=lambda index: (-pending[index][0].priority, index))
     for index in order:

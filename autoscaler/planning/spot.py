@@ -27,6 +27,11 @@ class SpotShare(msgspec.Struct, frozen=True, kw_only=True):
     all_cpu: int = 0
     on_demand_nodes: int = 0
 
+    @property
+    def limits(self) -> bool:
+        """Tell whether the rules can forbid a spot node at all."""
+        return self.max_share < 1.0 or self.base > self.on_demand_nodes
+
     @classmethod
     def of(cls, nodes: Sequence[Node], *, max_share: float, base: int) -> SpotShare:
         """Count *nodes*, those on their way included."""

@@ -9,10 +9,10 @@ simulation share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from autoscaler.model.placement import Effect, PodTerm, PreferredPodTerm, Taint, TopologySpread
+from autoscaler.model.placement import Effect, LabelSelector, PodTerm, PreferredPodTerm, Taint, TopologySpread
 from autoscaler.model.pod import Phase, Pod, PodShape
 from autoscaler.model.resources import CPU, EPHEMERAL, MEMORY, PODS, Resources
 from autoscaler.model.workload import Namespace
@@ -60,6 +60,18 @@ class TallySpec:
         self.weigh = weigh
 
 
+PodRules = tuple[TallySpec | None, bool, Mapping[str, TallySpec], Mapping[str, TallySpec]]
+
+
+@lru_cache(maxsize=1 << 14)
+def _spread_tally(selector: LabelSelector | None, namespace: str) -> TallySpec:
+    """Return the tally of the pods that a spread constraint counts; equal constraints share it."""
+    return TallySpec(
+        (("ns", namespace),),
+        lambda other: int(not other.terminating and counts_for(selector, namespace, other.shape)),
+    )
+
+
 class SpreadTest:
     """One topology spread constraint of a class; `own` is 1 if the class matches its own selector."""
 
@@ -70,10 +82,7 @@ class SpreadTest:
         self.constraint = constraint
         self.max_skew = max(-_MAX_INT32, min(constraint.max_skew, _MAX_INT32))
         self.own = 1 if selector_matches(selector, label_map(shape.labels)) else 0
-        self.matching = TallySpec(
-            (("ns", shape.namespace),),
-            lambda other: int(not other.terminating and counts_for(selector, shape.namespace, other.shape)),
-        )
+        self.matching = _spread_tally(selector, shape.namespace)
 
 
 class ShapeRules:
@@ -125,7 +134,7 @@ class PodClass:
     )  # fmt: skip
 
     def __init__(self, shape: PodShape, *, terminating: bool, index: int, book: ClassBook) -> None:
-        rules, affinity = rules_of(shape), shape.affinity
+        rules = rules_of(shape)
         self.shape, self.terminating, self.index = shape, terminating, index
         self.takes = book.by_column(rules.amounts)
         self.asks = tuple([take for take in self.takes if take[1] > 0])
@@ -134,12 +143,7 @@ class PodClass:
         self.hard, self.ports = rules.hard, rules.ports
         self.soft_is_default = not shape.spread
         self.soft = _tests(book.default_spread(shape), shape) if self.soft_is_default else rules.soft
-        needs = affinity.pod_required
-        self.affinity = _affinity_tally(shape, book.namespaces) if needs else None
-        self.first = bool(needs) and matches_all_terms(needs, shape, shape, book.namespaces)
-        self.anti = _anti_tallies(shape, book.namespaces) if affinity.pod_anti_required else {}
-        wishes = affinity.pod_preferred or affinity.pod_anti_preferred
-        self.wishes = _wish_tallies(shape, book.namespaces) if wishes else {}
+        self.affinity, self.first, self.anti, self.wishes = book.pod_rules(shape)
         self.independent = not (self.hard or self.affinity or self.anti or self.ports)
         self.plain = self.independent and not (self.soft or self.wishes)
 
@@ -158,8 +162,10 @@ class ClassBook:
         self._keys = {"anti": self.anti_keys, "wish": self.wish_keys}
         self._amounts: dict[tuple[Resources, int], tuple[tuple[int, int], ...]] = {}
         self._by_shape: tuple[dict[PodShape, PodClass], dict[PodShape, PodClass]] = ({}, {})
-        self._repelling: dict[tuple[int, str], TallySpec] = {}
-        self._wanting: dict[tuple[int, str], TallySpec] = {}
+        # Classes that differ in nothing which a rule reads share its tally, so that it is kept once.
+        self._pod_rules: dict[Hashable, PodRules] = {}
+        self._repelling: dict[Hashable, TallySpec] = {}
+        self._wanting: dict[Hashable, TallySpec] = {}
 
     def of(self, shape: PodShape, *, terminating: bool = False) -> PodClass:
         """Return the class of a shape; equal shapes have one class."""
@@ -205,9 +211,25 @@ class ClassBook:
         """Return the column of a resource, a new one for a new name."""
         return self.columns.setdefault(name, len(self.columns))
 
+    def pod_rules(self, shape: PodShape) -> PodRules:
+        """Return a shape's rules about other pods: its affinity, whether it may be the first, anti-affinity, wishes."""
+        affinity = shape.affinity
+        needs, soft = affinity.pod_required, (affinity.pod_preferred, affinity.pod_anti_preferred)
+        if not (needs or affinity.pod_anti_required or any(soft)):
+            return None, False, {}, {}
+        place = (shape.namespace, shape.labels, needs, affinity.pod_anti_required, *soft)
+        if place not in self._pod_rules:
+            self._pod_rules[place] = (
+                _affinity_tally(shape, self.namespaces) if needs else None,
+                bool(needs) and matches_all_terms(needs, shape, shape, self.namespaces),
+                _anti_tallies(shape, self.namespaces),
+                _wish_tallies(shape, self.namespaces),
+            )
+        return self._pod_rules[place]
+
     def repelling(self, pod_class: PodClass, key: str) -> TallySpec:
         """Return the tally of pods whose required anti-affinity over *key* keeps *pod_class* away."""
-        place = (pod_class.index, key)
+        place = (pod_class.shape.namespace, pod_class.shape.labels, key)
         if place not in self._repelling:
             shape, namespaces = pod_class.shape, self.namespaces
 
@@ -223,7 +245,7 @@ class ClassBook:
 
     def wanting(self, pod_class: PodClass, key: str) -> TallySpec:
         """Return the tally of what pods on nodes prefer (their terms over *key*) about *pod_class* near them."""
-        place = (pod_class.index, key)
+        place = (pod_class.shape.namespace, pod_class.shape.labels, key)
         if place not in self._wanting:
             shape, namespaces = pod_class.shape, self.namespaces
 

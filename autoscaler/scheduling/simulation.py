@@ -14,7 +14,7 @@ every array given out. Equal calls in equal order give equal answers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -98,6 +98,11 @@ class Simulation:
     def names(self) -> Sequence[str]:
         """Node names by row, "" where a node was removed."""
         return self._nodes.names
+
+    @property
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """Labels by name of namespace."""
+        return self._book.namespaces
 
     def row(self, name: str) -> int:
         """
@@ -230,6 +235,14 @@ class Simulation:
     def pods_of(self, shape: PodShape) -> dict[int, int]:
         """Return how many pods of a shape are on each node, by row, terminating ones left out."""
         return {row: pods for row, pods in self._residents.counts(self._book.of(shape).index).items() if pods}
+
+    def pods_where(self, selects: Callable[[PodShape], bool], *, terminating: bool) -> dict[int, int]:
+        """Return how many pods of the shapes that *selects* picks are on each node, by row; *terminating* ones, too?"""
+        found: Counter[int] = Counter()
+        for each in self._book.classes:
+            if (terminating or not each.terminating) and selects(each.shape):
+                found.update(self._residents.counts(each.index))
+        return {row: pods for row, pods in found.items() if pods}
 
     # Placement
 

@@ -271,12 +271,18 @@ def test_tolerated_taints_and_labels_of_the_zone_are_met() -> None:
 
 
 def test_the_replay_finds_what_a_packing_cannot_see() -> None:
-    """Two kinds that keep off each other's hosts cannot share a node, whatever the packing thinks."""
+    """The scheduler spreads small pods over nodes that the packing would have left to large ones."""
+    plan = scale_up([(shape(475), 16), (shape(1900), 4)], [SMALL], now=NOW)
+    assert plan.planned_price == pytest.approx(0.80)
+    assert plan.price == pytest.approx(1.00)
+    assert not plan.stranded
+
+
+def test_kinds_that_keep_off_each_others_hosts_do_not_share_a_node() -> None:
     apart = Affinity(pod_anti_required=(PodTerm(HOSTNAME, LabelSelector((("app", "noisy"),))),))
     plan = scale_up([(shape(500, app="quiet", affinity=apart), 1), (shape(500, app="noisy"), 1)], [SMALL], now=NOW)
     assert growth(plan) == {"small": 2}
-    assert plan.planned_price == pytest.approx(0.10)
-    assert plan.price == pytest.approx(0.20)
+    assert plan.planned_price == pytest.approx(0.20)
     assert not plan.stranded
 
 
