@@ -2,8 +2,8 @@
 What each engine of a backtest is: documents for every workload, one policy for
 the nodes, and the developer's own settings where an operator tunes those.
 
-Baselines follow algorithms, section 8.1, the strongest algorithms-2, section 1. All engines run on the same nodes,
-bought and consolidated by the same node engine.
+Baselines follow algorithms, section 8.1, the strongest algorithms-2, section 1. All engines run on the same
+offers; nodes are bought and consolidated by our own node engine but where the name of a peer's is part of the name.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from autoscaler.model.policy import (
     Limits,
     MpaSpec,
     MultidimPodAutoscaler,
+    NodeEngine,
+    NodeRules,
     Policies,
     ScalingPolicy,
     ScalingPolicySpec,
@@ -49,6 +51,7 @@ from autoscaler.simulator.spec import Service, WorldSpec
 
 Settings = dict[str, Any]
 Prepared = tuple[WorldSpec, Policies]
+Prepare = Callable[[WorldSpec, Settings], Prepared]
 
 LADDER = tuple(step / 1000 for step in season_floor.LADDER)
 """Cores that people ask for."""
@@ -64,7 +67,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     about: str
-    prepare: Callable[[WorldSpec, Settings], Prepared]
+    prepare: Prepare
     settings: Settings = {}
     sweep: tuple[Settings, ...] = ()
 
@@ -154,11 +157,33 @@ def _batch(world: WorldSpec, settings: Settings, *, engine: str) -> Prepared:
     return world, _policies(_document(service, Goals(), rules, ("cpu", "memory")) for service in _scaled(world))
 
 
+def _with_nodes_of(world: WorldSpec, settings: Settings, *, pods: Prepare, nodes: NodeEngine) -> Prepared:
+    """Pods as *pods* prepares them, nodes by a peer's engine; its flags are the setting `nodes`."""
+    rest = {name: value for name, value in settings.items() if name != "nodes"}
+    world, policies = pods(world, rest)
+    rules = NodeRules(engine=nodes, params=settings.get("nodes", {}))
+    scaling = tuple(
+        msgspec.structs.replace(each, spec=msgspec.structs.replace(each.spec, nodes=rules)) for each in policies.scaling
+    )
+    return world, msgspec.structs.replace(policies, scaling=scaling)
+
+
 _TARGETS: tuple[Settings, ...] = tuple({"target": target} for target in (0.5, 0.6, 0.8))
 _TUNED: tuple[Settings, ...] = tuple(
     {"target": target, "safe": safe} for target, safe in ((0.5, 0.7), (0.6, 0.8), (0.7, 0.85), (0.8, 0.9))
 )
 _LINE = {"type": "Linear", "name": "line", "history_size": 10, "look_ahead_seconds": 120}
+_CLUSTER_AUTOSCALER: tuple[Settings, ...] = (
+    {},
+    {"expander": "price"},
+    {
+        "scale-down-unneeded-time": "3m",
+        "scale-down-delay-after-add": "3m",
+        "scale-down-utilization-threshold": 0.65,
+        "max-drain-parallelism": 5,
+    },
+)
+"""Cluster Autoscaler's defaults, its expander for prices, and the quicker scale-down that cost-minded users set."""
 _STRONGEST = {"target": 0.85, "fill": 0.9, "replicas_at_peak": 4}
 _SEASON: tuple[Settings, ...] = tuple(
     {"target": target, "fill": fill, "replicas_at_peak": replicas}
@@ -182,6 +207,21 @@ ENGINES = {
             prepare=partial(_utilisation, engine="hpa", controlled=()),
             settings={"target": 0.7},
             sweep=_TARGETS + _TUNED,
+        ),
+        Engine(
+            name="hpa+ca",
+            about="HorizontalPodAutoscaler on CPU utilisation, Cluster Autoscaler for nodes",
+            prepare=partial(
+                _with_nodes_of,
+                pods=partial(_utilisation, engine="hpa", controlled=()),
+                nodes=NodeEngine.CLUSTER_AUTOSCALER,
+            ),
+            settings={"target": 0.7},
+            sweep=tuple(
+                {**pods, "nodes": nodes}
+                for nodes, pods in product(_CLUSTER_AUTOSCALER, ({"target": 0.7}, *_TARGETS, *_TUNED))
+                if nodes or pods != {"target": 0.7}
+            ),
         ),
         Engine(
             name="hpa+vpa",
