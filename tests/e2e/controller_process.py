@@ -21,6 +21,22 @@ from tests.integration.running import Running, autoscaler_run, free_port
 Entry = dict[str, Any]
 """One request in the audit log (audit.k8s.io/v1 Event)."""
 
+TOLD = {
+    ("create", "leases"),
+    ("update", "leases"),
+    ("create", "events"),
+    ("patch", "events"),
+    ("patch", "multidimpodautoscalers/status"),
+    ("patch", "nodegroups/status"),
+    ("patch", "scalingpolicies/status"),
+    ("patch", "tenants/status"),
+}
+"""All that is written while it only tells: verb and resource, as `what` gives them."""
+KEPT = {(verb, "configmaps") for verb in ("create", "update", "patch", "delete")}
+"""The checkpoint, which one that may act writes, too."""
+ASKED = {("create", "selfsubjectaccessreviews")}
+"""A question in the form of a write."""
+
 
 class Trail:
     """What *user* has asked the API server for since this object was made, by the audit log."""
