@@ -163,6 +163,8 @@ def _default(field: msgspec.inspect.Field) -> str:
         return f"`{encode_hook(value)}`"
     if value is None or value in ("", ()) or isinstance(value, msgspec.Struct):
         return ""
+    if isinstance(value, tuple) and any(isinstance(item, msgspec.Struct) for item in value):
+        return ""
     if isinstance(value, tuple):
         return ", ".join(f"`{item}`" for item in value)
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

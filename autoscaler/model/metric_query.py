@@ -58,6 +58,21 @@ def query_of(name: str) -> MetricQuery:
         return MetricQuery(metric=name)
 
 
+def query_for(query: str, workload: str) -> str:
+    """
+    Return a user's query with `$namespace` and `$workload` replaced by those of the workload (by key).
+
+    So one query in a policy's defaults can be each workload's own.
+
+    >>> query_for('sum(lag{namespace="$namespace", app="$workload"})', "shop/Deployment/web")
+    'sum(lag{namespace="shop", app="web"})'
+    """
+    if "$" not in query:
+        return query
+    namespace, _, name = workload.split("/", 2)
+    return query.replace("$namespace", namespace).replace("$workload", name)
+
+
 def selector_text(selector: Selector | None) -> str:
     """
     Return a selector as the API server takes it in a URL, "" where it selects all.

@@ -166,7 +166,7 @@ class ActionRules(Spec, frozen=True, kw_only=True):
     update_mode: UpdateMode | None = None
     """Off | Recommend | Initial | Auto; the policy's `mode` is the most it may do."""
     engine: str | None = None
-    """joint, mpa, hpa, vpa, hpa+vpa, hpa+season or a plug-in's name."""
+    """joint, hpa, vpa, hpa+vpa, hpa+season, mpa, keda, phpa, krr, crane or a plug-in's name."""
     resize: ResizeMode | None = None
     """How running pods get new sizes."""
     behavior: Behavior | None = None

@@ -174,7 +174,7 @@ class PrometheusMetric(Spec, frozen=True, kw_only=True):
 
     name: Name
     query: Query
-    """PromQL that gives one number."""
+    """PromQL that gives one number; `$namespace` and `$workload` in it stand for the workload's own."""
     target: MetricTarget
     activation: Quantity | None = None
     """A workload at zero replicas wakes above this."""

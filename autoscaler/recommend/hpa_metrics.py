@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from autoscaler.interfaces import WorkloadView
-from autoscaler.model.metric_query import query_name
+from autoscaler.model.metric_query import query_for, query_name
 from autoscaler.model.policy import MpaSpec
 from autoscaler.model.readings import (
     Missing,
@@ -125,7 +125,9 @@ def _signal(workload: str, metric: MetricSpec) -> Signal | None:
         )
     if metric.external is not None:
         return Signal(workload, SignalKind.EXTERNAL_METRIC, query_name(metric.external.metric))
-    return Signal(workload, SignalKind.PROMETHEUS, metric.prometheus.query) if metric.prometheus else None
+    if metric.prometheus is not None:
+        return Signal(workload, SignalKind.PROMETHEUS, query_for(metric.prometheus.query, workload))
+    return None
 
 
 def _reading(metric: MetricSpec, context: MetricContext) -> Reading:

@@ -87,7 +87,9 @@ class KedaParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     workloads: tuple[WorkloadTrigger, ...] = ()
     """Triggers that count pods."""
     fallback: Fallback | None = None
+    """What a trigger asks for that fails; without one a failure holds."""
     modifiers: ScalingModifiers | None = None
+    """A formula over the triggers."""
     paused: bool = False
     """The annotation `paused`: nothing is scaled."""
     paused_replicas: _Replicas | None = None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from autoscaler.interfaces import PodCount, WorkloadView
-from autoscaler.model.metric_query import query_name, selector_text
+from autoscaler.model.metric_query import query_for, query_name, selector_text
 from autoscaler.model.readings import Missing, MissingReason, PodSample, PodSamples, Reading, Signal, SignalKind
 from autoscaler.model.spec import Absent, ExternalMetric, MetricName, MetricSpec, MetricTarget, MetricType, Quantity
 from autoscaler.model.workload import Workload
@@ -200,7 +200,7 @@ def _of_metric(metric: MetricSpec, view: WorkloadView, params: KedaParams) -> Tr
         spec = metric.prometheus
         activation = spec.activation.number if spec.activation is not None else 0.0
         trigger = Trigger(name=spec.name, target=spec.target, activation=activation)
-        reading = view.readings.get(Signal(key, SignalKind.PROMETHEUS, spec.query), _UNREAD)
+        reading = view.readings.get(Signal(key, SignalKind.PROMETHEUS, query_for(spec.query, key)), _UNREAD)
         is_absent = isinstance(reading, Missing) and reading.reason is MissingReason.ABSENT
         if is_absent and spec.absent is Absent.ZERO:
             return msgspec.structs.replace(trigger, milli=0)

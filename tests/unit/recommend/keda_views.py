@@ -22,7 +22,7 @@ PERIOD = 30.0
 
 
 def trigger(name: str = "queue", threshold: str = "10", **fields: Any) -> Mapping[str, Any]:
-    """Return a Prometheus trigger; its query is its name."""
+    """Return a Prometheus trigger; its query is its name if not given."""
     kind = fields.pop("kind", "AverageValue")
     target = {"type": kind, "value" if kind == "Value" else "averageValue": threshold}
     return {"type": "Prometheus", "prometheus": {"name": name, "query": name, "target": target, **fields}}

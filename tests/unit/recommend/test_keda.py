@@ -339,6 +339,12 @@ class TestTriggers:
         assert played.turn(also={signal: PodSamples((PodSample("", 5000, NOW),))}) == 0
         assert played.turns(2, also={signal: PodSamples((PodSample("", 35_000, NOW),))}) == [1, 4]
 
+    def test_a_query_may_name_the_workload(self) -> None:
+        rules = spec(trigger(query='lag{namespace="$namespace", app="$workload"}'))
+        (signal,) = ENGINE.signals(Played(rules).shown({}).workload, rules, KedaParams())
+        assert signal.name == 'lag{namespace="shop", app="web"}'
+        assert Played(rules).turns(2, also={signal: Sample(20.0, NOW)}) == [1, 2]
+
     def test_two_triggers_of_one_name_are_refused(self) -> None:
         with pytest.raises(ValueError, match="two triggers are called 'queue'"):
             Played(spec(trigger(), QUEUE_10)).turn(queue=1)
