@@ -85,6 +85,7 @@ def _group(name: str, members: list[Node], daemons: Mapping[str, Resources]) -> 
         template=NodeTemplate(
             instance_type=first.instance_type,
             allocatable=first.allocatable,
+            capacity=first.capacity,
             labels=labels,
             taints=lasting,
             overhead=overhead,

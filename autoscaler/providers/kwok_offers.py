@@ -227,6 +227,7 @@ def _offer(
     template = NodeTemplate(
         instance_type=machine.name,
         allocatable=machine.allocatable,
+        capacity=machine.capacity,
         labels=labels_of({**labels, GROUP_LABEL: name}),
         taints=tuple(Taint(taint.key, Effect(taint.effect), taint.value) for taint in spec.template.taints),
     )

@@ -74,6 +74,7 @@ def _group(spec: WorldSpec, pool: InstancePool, offering: Offering, initial: Map
     template = NodeTemplate(
         instance_type=pool.instance.name,
         allocatable=pool.instance.allocatable,
+        capacity=pool.instance.capacity,
         labels=labels_of(labels),
         taints=pool.taints,
         overhead=spec.daemon_overhead,
