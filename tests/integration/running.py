@@ -67,7 +67,7 @@ class Running:
     async def stop(self) -> int:
         """Ask for an orderly end; return the exit code."""
         self._process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self._process.wait()
 
     async def kill(self) -> None:
