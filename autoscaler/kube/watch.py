@@ -32,6 +32,8 @@ STREAMED_LIST_SECONDS = 120
 HEALTHY_SECONDS = 5.0
 """A watch that ends sooner counts as failed, whatever it brought: otherwise a server in trouble is stormed."""
 BACKOFF_SECONDS = (0.5, 30.0)
+REFUSALS = 3
+"""So many in a row mean that a permission is missing: a server that starts refuses until it has read its roles."""
 LOOK_AGAIN_SECONDS = 60.0
 """How often a kind that is not installed is looked for."""
 YIELD_SECONDS = 0.01
@@ -133,13 +135,14 @@ class ListWatch(Generic[W]):
         self._version = ""
         self._streams = True
         self._failures = 0
+        self._refusals = 0
         self._problem = ""
         self._resumed_at = 0.0
         self.is_synced = False
         """A complete list was read once, or the kind is known not to be installed."""
         self.is_installed = True
         self.is_refused = False
-        """A permission is missing."""
+        """A permission is missing: that was said `REFUSALS` times in a row."""
         self.touched_at: float | None = None
         """When the server last answered (monotonic), None before it did."""
         self.lists = 0
@@ -167,7 +170,7 @@ class ListWatch(Generic[W]):
         self._sink.commit()
         self._version = version
         self.is_synced = self.is_installed = True
-        self.is_refused = False
+        self._allowed()
         self._touch()
         self._say("")
 
@@ -243,6 +246,7 @@ class ListWatch(Generic[W]):
         }
         opened_at = self._clock.monotonic()
         async with self._api.lines(self._path, params=params, silence=seconds + SILENCE_SECONDS) as lines:
+            self._allowed()
             self._touch()
             async for line in lines:
                 _, head = self._take(line)
@@ -309,18 +313,24 @@ class ListWatch(Generic[W]):
     def _after(self, error: AutoscalerError) -> float:
         """Return how long to pause after *error*, in seconds, and mind what it means."""
         self._failures += 1
-        self.is_refused = isinstance(error, AccessError)
+        is_refusal = isinstance(error, AccessError)
+        # An error of another kind says nothing of permissions.
+        self._refusals += is_refusal
+        self.is_refused = self._refusals >= REFUSALS
         if isinstance(error, NotFoundError):
             self._forget()
             return LOOK_AGAIN_SECONDS * self._random.uniform(0.75, 1.0)
         if isinstance(error, TransientError):
             return max(error.retry_after_seconds, self._backoff())
-        if not isinstance(error, AccessError):
+        if not is_refusal:
             # 410, a request that is refused, nonsense: what was seen so far is no ground to go on from.
             self._version = ""
-        if not isinstance(error, ExpiredError):
+        if not isinstance(error, ExpiredError) and (self.is_refused or not is_refusal):
             self._say(str(error))
         return self._backoff()
+
+    def _allowed(self) -> None:
+        self._refusals, self.is_refused = 0, False
 
     def _forget(self) -> None:
         """The kind is not installed: there are none."""

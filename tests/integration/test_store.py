@@ -285,12 +285,16 @@ async def test_a_missing_permission_is_named_and_only_what_may_be_absent_is_done
     task = asyncio.create_task(store.run())
     try:
 
-        async def missing() -> str:
+        async def missing() -> bool:
             with pytest.raises(TransientError) as error:
                 await store.wait_ready(0.0)
-            return str(error.value) if str(error.value).startswith("not listed yet: poddisruptionbudgets (") else ""
+            said = str(error.value)
+            return (
+                said.startswith("not listed yet: poddisruptionbudgets (")
+                and 'cannot watch resource "poddisruptionbudgets"' in said
+            )
 
-        assert 'cannot watch resource "poddisruptionbudgets"' in await eventually(missing, what="only budgets missing")
+        await eventually(missing, what="only budgets missing, and why")
         assert {kind for kind, _ in told} == {"horizontalpodautoscalers.autoscaling", "poddisruptionbudgets.policy"}
         rules.append({"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list", "watch"]})
         await api.send("PUT", f"{roles}s/{namespace}", {"metadata": {"name": namespace}, "rules": rules})

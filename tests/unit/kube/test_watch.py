@@ -240,6 +240,13 @@ async def test_a_missing_permission_is_told_once_and_taken_back(tmp_path: Path) 
         assert not it.follow.is_refused
 
 
+async def test_a_server_that_starts_and_does_not_know_its_roles_yet_is_no_missing_permission(tmp_path: Path) -> None:
+    script = ScriptedApi(streams=[*[Refusal(403, "no")] * 2, NO_STREAM], lists=[Page(thing("a"))])
+    async with following(script, tmp_path) as it:
+        await it.shows("a=a")
+        assert it.told == []
+
+
 async def test_an_object_that_cannot_be_read_is_named_and_harms_no_other(tmp_path: Path) -> None:
     wrong_type = {"metadata": {"name": "w", "namespace": "shop", "labels": {"value": 3}}}
     script = ScriptedApi(
