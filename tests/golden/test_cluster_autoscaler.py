@@ -139,7 +139,7 @@ def _removal(found: PodsToMove, pods: Sequence[Pod], residents: Sequence[Pod], g
     destinations = np.array([name in given["destination_nodes"] for name in simulation.names])
     node = next(each for each in nodes if each.name == given["node"])
     search = RoundRobin(simulation)
-    if not remove_if_possible(node, residents, found.moves, search=search, destinations=destinations):
+    if remove_if_possible(node, residents, found.moves, search=search, destinations=destinations) is None:
         return {"removable": False, "reason": "NoPlaceToMovePods"}
     return {"removable": True, "pods_to_reschedule": _keys(found.moves), "daemonset_pods": _keys(found.daemons)}
 

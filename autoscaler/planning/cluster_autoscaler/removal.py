@@ -15,17 +15,23 @@ from autoscaler.model.arrays import Bools
 from autoscaler.model.node import Node
 from autoscaler.model.placement import Effect, Taint
 from autoscaler.model.pod import Pod, PodShape
-from autoscaler.planning.cluster_autoscaler.first_fit import Placed, RoundRobin
+from autoscaler.planning.cluster_autoscaler.first_fit import RoundRobin
 from autoscaler.scheduling.simulation import Simulation
 
 GOING = Taint("ToBeDeletedByClusterAutoscaler", Effect.NO_SCHEDULE)
 
 
+Moved = list[tuple[Pod, int]]
+"""Pods, and the row that each would go to."""
+
+
 def remove_if_possible(
     node: Node, residents: Sequence[Pod], moving: Sequence[Pod], *, search: RoundRobin, destinations: Bools
-) -> bool:
+) -> Moved | None:
     """
-    Move *moving* off *node* in the simulation of *search*, and the node out of it; nothing changes if one fits nowhere.
+    Move *moving* off *node* in the simulation of *search*, and the node out of it; return where they went.
+
+    None, with nothing changed, means that one of them fits nowhere.
 
     Args:
         node: what is to go.
@@ -40,23 +46,23 @@ def remove_if_possible(
     elsewhere[row] = False
     last = search.last
     if _mind_nobody(simulation, residents, moving):
-        fitted, placed = _place_all(search, moving, elsewhere)
-        if fitted:
+        moved = _place_all(search, moving, elsewhere)
+        if len(moved) == len(moving):
             simulation.remove_node(row)
-            return True
-        for shape, rows in placed:
-            simulation.unfill(shape, rows)
+            return moved
+        for pod, place in moved:
+            simulation.remove_pod(pod.shape, place)
         search.last = last
-        return False
+        return None
     search.simulation = simulation.fork()
     search.simulation.remove_node(row)
     ghost = search.simulation.add_observed_node(msgspec.structs.replace(node, taints=(*node.taints, GOING)))
-    fitted, _ = _place_all(search, moving, elsewhere)
-    if fitted:
+    moved = _place_all(search, moving, elsewhere)
+    if len(moved) == len(moving):
         search.simulation.remove_node(ghost)
-        return True
+        return moved
     search.simulation, search.last = simulation, last
-    return False
+    return None
 
 
 def _mind_nobody(simulation: Simulation, residents: Iterable[Pod], moving: Iterable[Pod]) -> bool:
@@ -70,19 +76,16 @@ def _shapes(pods: Iterable[Pod]) -> Iterable[PodShape]:
     return {id(pod.shape): pod.shape for pod in pods}.values()
 
 
-def _place_all(
-    search: RoundRobin, moving: Sequence[Pod], elsewhere: Bools
-) -> tuple[bool, list[tuple[PodShape, Placed]]]:
-    """Place pods in order, runs of equal ones at once; tell whether all fitted, and what was placed."""
-    placed: list[tuple[PodShape, Placed]] = []
-    at = 0
-    while at < len(moving):
-        shape, end = moving[at].shape, at + 1
+def _place_all(search: RoundRobin, moving: Sequence[Pod], elsewhere: Bools) -> Moved:
+    """Place pods in order, runs of equal ones at once, up to the first that fits nowhere."""
+    moved: Moved = []
+    while len(moved) < len(moving):
+        shape, at = moving[len(moved)].shape, len(moved)
+        end = at + 1
         while end < len(moving) and moving[end].shape is shape:
             end += 1
-        rows = search.place(shape, end - at, elsewhere)
-        placed.append((shape, rows))
-        if sum(pods for _, pods in rows) < end - at:
-            return False, placed
-        at = end
-    return True, placed
+        for row, pods in search.place(shape, end - at, elsewhere):
+            moved += [(pod, row) for pod in moving[len(moved) : len(moved) + pods]]
+        if len(moved) < end:
+            break
+    return moved

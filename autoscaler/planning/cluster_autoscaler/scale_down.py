@@ -97,6 +97,8 @@ class _Planner:
         self._scene, self._budgets, self._params = scene, budgets, params
         self._search = RoundRobin(simulation)
         self._stays: list[Stays] = []
+        self._arrived: dict[str, list[Pod]] = {}
+        """Pods that nodes got from those that were taken away before them."""
         self._recheck = {
             name: memory.recheck_at for name, memory in scene.memory.items() if memory.recheck_at > scene.now
         }
@@ -224,7 +226,7 @@ class _Planner:
     def _try(self, name: str, destinations: Bools) -> Unneeded | None:
         """Try to take a node away in the simulation, where it then stays away; note why it cannot be."""
         scene = self._scene
-        pods = scene.pods.get(name, ())
+        pods = [*scene.pods.get(name, ()), *self._arrived.get(name, ())]
         leaving = pods_to_move(pods, self._params.drain, self._budgets, owners=scene.owners, now=scene.now)
         again = scene.now + self._params.unremovable_node_recheck_timeout.seconds
         if leaving.blocker is not None:
@@ -233,13 +235,16 @@ class _Planner:
             self._recheck[name] = again
             return None
         row = self._search.simulation.row(name)
-        if not remove_if_possible(
+        moved = remove_if_possible(
             scene.nodes[name], pods, leaving.moves, search=self._search, destinations=destinations
-        ):
+        )
+        if moved is None:
             message = "the node's pods fit on no other node"
             self._stays.append(Stays(node=name, why=Unremovable.NO_PLACE_TO_MOVE_PODS, message=message))
             self._recheck[name] = again
             return None
+        for pod, place in moved:
+            self._arrived.setdefault(self._search.simulation.names[place], []).append(pod)
         destinations[row] = False
         risky = not self._budgets.allow_at_once(leaving.moves)
         self._budgets.take(leaving.moves)
