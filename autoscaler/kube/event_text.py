@@ -15,6 +15,7 @@ import msgspec
 
 from autoscaler.interfaces import Outcome
 from autoscaler.kube.events import ObjectEvent, Regarding
+from autoscaler.kube.group_status import document_of
 from autoscaler.kube.scale import QUOTAS, RIVALS, WORKLOADS
 from autoscaler.kube.status_text import ObjectStatus
 from autoscaler.model.plan import (
@@ -121,7 +122,7 @@ class _Objects:
             case CordonNode() | UncordonNode() | DeleteInstances():
                 return _on_nodes(action)
             case SetGroupSize():
-                group = self._groups.get(action.group.partition(".")[0])
+                group = self._groups.get(document_of(action.group, self._groups))
                 note = f"node group {action.group}: {action.expected} → {action.size} nodes{_why(action)}"
                 return [_Deed(group, "NodeGroupResized", "ResizeNodeGroup", note)] if group is not None else []
             case SetQuota():

@@ -200,7 +200,9 @@ def _gist(status: Mapping[str, Any]) -> tuple[Any, ...]:
         for each in status.get("conditions") or ()
     )
     names = sorted(each.get("name", "") for each in status.get("containers") or ())
-    return status.get("mode"), replicas.get("current"), replicas.get("desired"), conditions, names
+    nodes = status.get("nodes") or {}
+    counts = (each.get(name) for each in (replicas, nodes) for name in ("current", "desired"))
+    return status.get("mode"), *counts, conditions, names
 
 
 def _amounts(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

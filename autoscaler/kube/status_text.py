@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from autoscaler.kube.group_status import node_counts
 from autoscaler.kube.policies import PolicyProblem
 from autoscaler.kube.scale import OURS, ResourcePath
 from autoscaler.model.plan import Decision
@@ -135,6 +136,8 @@ class _View:
             if each.api_version in ("", OURS[_MPA].api_version)
         }
         self._held, self._notes, self._deeds = _reasons_by_target(decision)
+        self._modes = {policy.name: policy.spec.mode for policy in told.policies.scaling}
+        self._nodes = node_counts(snapshot, decision, {group.name for group in told.policies.node_groups})
 
     def status_of(self, kind: str, namespace: str, name: str) -> tuple[dict[str, Any], list[Condition]]:
         """Return a document's status without its conditions, and those."""
@@ -145,9 +148,18 @@ class _View:
             return {}, [invalid, *held]
         valid = Condition(type="Valid", status="True", reason="Valid")
         if kind != _MPA:
-            return {}, [valid]
+            return self._of_cluster(kind, name), [valid]
         status, conditions = self._mpa(namespace, name)
         return status, [valid, *conditions]
+
+    def _of_cluster(self, kind: str, name: str) -> dict[str, Any]:
+        """Return the status of a document of the cluster without its conditions."""
+        if kind == "ScalingPolicy" and name in self._modes:
+            return {"mode": self._modes[name].value}
+        if kind == "NodeGroup" and name in self._nodes:
+            current, desired = self._nodes[name]
+            return {"nodes": {"current": current, "desired": desired}}
+        return {}
 
     def _mpa(self, namespace: str, name: str) -> tuple[dict[str, Any], list[Condition]]:
         key = self._targets.get((namespace, name), "")

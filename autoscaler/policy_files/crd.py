@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from autoscaler.policy_files.crd_schema import Schema, struct_schema
-from autoscaler.policy_files.crd_status import DocumentStatus, MpaStatus
+from autoscaler.policy_files.crd_status import DocumentStatus, MpaStatus, NodeGroupStatus, PolicyStatus
 from autoscaler.policy_files.read import API_VERSION, KINDS
 
 GROUP, VERSION = API_VERSION.split("/")
@@ -68,11 +68,11 @@ _FACES = {
     "ScalingPolicy": _Face(
         "scalingpolicies",
         "spol",
-        DocumentStatus,
+        PolicyStatus,
         (
-            _Column("Mode", ".spec.mode"),
-            _Column("Nodes", ".spec.nodes.engine"),
+            _Column("Mode", ".status.mode"),
             _Column("USD/day", ".spec.objective.money.perDay"),
+            _Column("Node engine", ".spec.nodes.engine", priority=1),
             _VALID,
             _AGE,
         ),
@@ -80,12 +80,14 @@ _FACES = {
     "NodeGroup": _Face(
         "nodegroups",
         "png",
-        DocumentStatus,
+        NodeGroupStatus,
         (
             _Column("Provider", ".spec.provider"),
+            _Column("Now", ".status.nodes.current", "integer"),
+            _Column("Wanted", ".status.nodes.desired", "integer"),
             _Column("Min", ".spec.size.min", "integer"),
             _Column("Max", ".spec.size.max", "integer"),
-            _Column("Weight", ".spec.weight", "integer"),
+            _Column("Weight", ".spec.weight", "integer", priority=1),
             _VALID,
             _AGE,
         ),

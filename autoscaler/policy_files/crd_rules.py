@@ -61,7 +61,7 @@ from autoscaler.policy_files.cluster_checks import (
     NODE_ENGINES,
     NUMERIC_OPERATORS,
 )
-from autoscaler.policy_files.crd_status import Condition, DocumentStatus, MpaStatus
+from autoscaler.policy_files.crd_status import Condition, DocumentStatus, MpaStatus, NodeGroupStatus, PolicyStatus
 from autoscaler.policy_files.words import OPERATORS
 from autoscaler.policy_files.workload_checks import AMOUNTS, CONTROLLABLE, SEES_NO_PODS, SPLITTING, TARGETS, TIME
 
@@ -123,6 +123,8 @@ MAP_KEYS: Mapping[Place, str] = {
     (DocumentStatus, "conditions"): "type",
     (MpaStatus, "conditions"): "type",
     (MpaStatus, "containers"): "name",
+    (NodeGroupStatus, "conditions"): "type",
+    (PolicyStatus, "conditions"): "type",
 }
 """Lists whose items are told apart by one field: no two have the same, and server-side apply merges by it."""
 SETS = frozenset(

@@ -89,6 +89,26 @@ class DocumentStatus(Spec, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
 
 
+class PolicyStatus(DocumentStatus, frozen=True, kw_only=True):
+    """What is known of a policy."""
+
+    mode: str = ""
+    """The most that documents under it may do."""
+
+
+class NodeCounts(Spec, frozen=True, kw_only=True):
+    """Nodes now, and wanted."""
+
+    current: int | None = None
+    desired: int | None = None
+
+
+class NodeGroupStatus(DocumentStatus, frozen=True, kw_only=True):
+    """What is known of a document about nodes, over all the groups that come of it."""
+
+    nodes: NodeCounts | None = None
+
+
 class MpaStatus(DocumentStatus, frozen=True, kw_only=True):
     """What the workload has and should have, and why."""
 

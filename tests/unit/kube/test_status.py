@@ -59,6 +59,7 @@ def changed(*path: Any, to: Any) -> dict[str, Any]:
         pytest.param(("containers", 0, "target", "memory"), "1Gi", News.DRIFT, id="one-more-size"),
         pytest.param(("reasons", 0, "code"), "ForecastRise", News.DRIFT, id="another-reason"),
         pytest.param(("replicas", "desired"), 4, News.CHANGE, id="another-count"),
+        pytest.param(("nodes",), {"current": 1, "desired": 2}, News.CHANGE, id="a-count-of-nodes"),
         pytest.param(("replicas", "current"), 3, News.CHANGE, id="more-pods"),
         pytest.param(("mode",), "Off", News.CHANGE, id="another-mode"),
         pytest.param(("conditions", 0, "status"), "False", News.CHANGE, id="a-condition"),

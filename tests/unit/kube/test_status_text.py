@@ -10,7 +10,7 @@ import pytest
 
 from autoscaler.kube.policies import read_documents
 from autoscaler.kube.status_text import ObjectStatus, Told, statuses_of
-from autoscaler.model.plan import Decision, Note, Plan, SetReplicas
+from autoscaler.model.plan import Decision, DeleteInstances, Note, Plan, SetGroupSize, SetReplicas
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Condition, ContainerSize, Recommendation
 from autoscaler.model.resources import Resources
@@ -19,7 +19,7 @@ from autoscaler.model.spec import decode_hook
 from autoscaler.model.state import DecisionState
 from autoscaler.model.units import MIB
 from autoscaler.policy_files.crd_status import MpaStatus
-from autoscaler.testing.builders import make_snapshot, make_workload
+from autoscaler.testing.builders import make_group, make_node, make_snapshot, make_workload
 
 WEB = "default/Deployment/web"
 PRICES = Prices(usd_per_core_hour=0.04, usd_per_gib_hour=0.005)
@@ -72,6 +72,28 @@ def told(
 
 def conditions(status: ObjectStatus) -> dict[str, tuple[str, str]]:
     return {each["type"]: (each["status"], each["reason"]) for each in status.status["conditions"]}
+
+
+def test_documents_about_the_cluster_tell_their_mode_and_their_nodes() -> None:
+    version = "podnode.io/v1alpha1"
+    documents: list[dict[str, Any]] = [
+        {"apiVersion": version, "kind": "ScalingPolicy", "metadata": {"name": "all"}, "spec": {}},
+        {"apiVersion": version, "kind": "NodeGroup", "metadata": {"name": "web"}, "spec": {"provider": "kwok"}},
+        {"apiVersion": version, "kind": "NodeGroup", "metadata": {"name": "other"}, "spec": {"provider": "none"}},
+    ]
+    nodes = [make_node("a", group="web.large"), make_node("b", group="web.large", registered=False, ready=False)]
+    groups = [make_group("web.large", size=2), make_group("web.small", size=0), make_group("else", size=3)]
+    seen = make_snapshot(nodes=nodes, node_groups=groups)
+    grow, shrink = (
+        SetGroupSize(group="web.small", size=4, expected=0),
+        DeleteInstances(group="web.large", nodes=("a",), expected=2),
+    )
+    found = told(documents, seen=seen, plan=Plan(actions=(grow,), advised=(shrink,)))
+    assert [{name: value for name, value in each.status.items() if name in ("mode", "nodes")} for each in found] == [
+        {"mode": "Recommend"},
+        {"nodes": {"current": 1, "desired": 5}},
+        {},
+    ]
 
 
 def test_a_status_has_what_is_and_what_should_be() -> None:

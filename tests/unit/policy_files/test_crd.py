@@ -10,12 +10,13 @@ from autoscaler.errors import PolicyError
 from autoscaler.policy_files import policies_of
 from autoscaler.policy_files.crd import crd_files, crd_text, custom_resources
 from autoscaler.policy_files.crd_rules import BOUNDS, DEFAULTS, MAP_KEYS, PATTERNS, SETS, WORDS, rules_of
-from autoscaler.policy_files.crd_status import DocumentStatus, MpaStatus
+from autoscaler.policy_files.crd_status import DocumentStatus, MpaStatus, NodeGroupStatus, PolicyStatus
 from autoscaler.policy_files.read import KINDS
 from autoscaler.struct_reference import all_structs
 from tests.unit.policy_files.wrong import ADMITTED, REFUSED, STRICTER, Wrong
 
-STRUCTS = all_structs([*(kind.spec for kind in KINDS.values()), MpaStatus, DocumentStatus])
+STATUSES = (MpaStatus, PolicyStatus, NodeGroupStatus, DocumentStatus)
+STRUCTS = all_structs([*(kind.spec for kind in KINDS.values()), *STATUSES])
 
 
 def _names(kind: type) -> set[str]:
