@@ -67,7 +67,8 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     def _headline(self) -> str:
         now, after = self.usd_per_day_now, self.usd_per_day_after
         share = f" ({(after - now) / now:+.1%})" if now > 0 else ""
-        line = f"cluster {self.cluster}  {_counted(self.nodes, 'node')}  {_counted(self.pods, 'pod')}"
+        name = "cluster" if self.cluster == "cluster" else f"cluster {self.cluster}"
+        line = f"{name}  {_counted(self.nodes, 'node')}  {_counted(self.pods, 'pod')}"
         line += f"   now {now:,.2f} USD/day   plan {after:,.2f} USD/day{share}"
         if self.bound_gap is not None:
             line += f"   new nodes within {self.bound_gap:.1%} of the best possible"
@@ -180,8 +181,8 @@ def _change(sign: str, subject: str, what: str, usd_per_hour: float, reasons: Se
 def _held(note: Note, workloads: dict[str, Workload]) -> Change:
     workload = workloads.get(note.target.partition("/")[2])
     if workload is None:
-        return _change("!", note.target.replace("/", " ", 1), "held", 0.0, note.reasons)
-    return _change("!", _subject(workload), f"held at {workload.replicas}", 0.0, note.reasons)
+        return _change("!", note.target.replace("/", " ", 1), "held", 0.0, note.reasons[:1])
+    return _change("!", _subject(workload), f"held at {workload.replicas}", 0.0, note.reasons[:1])
 
 
 def _subject(workload: Workload) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ import msgspec
 from autoscaler.errors import InputError, PolicyError
 
 if TYPE_CHECKING:
-    from autoscaler.model.plan import Decision
+    from autoscaler.model.plan import Decision, Plan
     from autoscaler.model.policy import Policies
+    from autoscaler.model.reasons import Reason
     from autoscaler.model.snapshot import ClusterSnapshot
     from autoscaler.telemetry.record import RecordFile
 
@@ -101,6 +102,7 @@ def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnaps
     Waiting periods (stabilisation, empty nodes, time between consolidations)
     have then passed, so that a single look shows everything there is to do.
     """
+    from autoscaler.model.plan import CordonNode
     from autoscaler.planning.decide import decide
     from autoscaler.planning.effective import cluster_rules
     from autoscaler.plugins import Installed
@@ -109,9 +111,27 @@ def settled_decision(file: RecordFile, policies: Policies) -> tuple[ClusterSnaps
     _, rules = cluster_rules(policies)
     wait = max(_SETTLE_SECONDS, 5 * rules.nodes.consolidate_after.seconds)
     decision = decide(snapshot, policies, file.state, engines=engines)
+    begun: dict[str, tuple[Reason, ...]] = {}
     for later in (wait, 2 * wait):
+        cordons = {action.node: action.reasons for action in decision.plan.actions if isinstance(action, CordonNode)}
+        begun = cordons | begun
         decision = decide(_seen_again(snapshot, later), policies, decision.state, engines=engines)
-    return snapshot, decision
+    return snapshot, msgspec.structs.replace(decision, plan=_as_begun(decision.plan, begun))
+
+
+def _as_begun(plan: Plan, begun: Mapping[str, tuple[Reason, ...]]) -> Plan:
+    """Return *plan* with the reasons for which drains were begun, for one that goes on only says that it does."""
+    from autoscaler.model.plan import CordonNode
+
+    return msgspec.structs.replace(
+        plan,
+        actions=tuple(
+            msgspec.structs.replace(action, reasons=begun[action.node])
+            if isinstance(action, CordonNode) and action.node in begun
+            else action
+            for action in plan.actions
+        ),
+    )
 
 
 def _seen_again(snapshot: ClusterSnapshot, seconds: float) -> ClusterSnapshot:

@@ -99,7 +99,12 @@ def _time_of(record: logging.LogRecord) -> str:
 
 
 def _shown(value: Any) -> str:
+    """Return a fact as people write it: `cpu:1,memory:2Gi`, `one,two`, and `-` for none of them."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        value = [f"{name}:{_shown(each)}" for name, each in value.items()]
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value)) or "-"
     text = str(value)
     return repr(text) if " " in text or not text else text

@@ -149,6 +149,14 @@ def test_a_small_snapshot_is_told_from_a_kubernetes_object(tmp_path: Path) -> No
     assert run("plan", "--snapshot", str(path)).code == 0
 
 
+def test_a_drain_is_shown_with_why_it_was_begun(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    path.write_bytes(encode_snapshot(cluster({"web": (2, 0.8)}, nodes=2, at=NOW), policies()))
+    (line,) = [line for line in run("plan", "--snapshot", str(path)).out.splitlines() if "drain" in line]
+    assert "drain, 1 pod to move" in line
+    assert "its pod fits on another node" in line
+
+
 def test_readings_do_not_grow_stale_while_a_plan_settles(tmp_path: Path) -> None:
     """It looks again five and ten minutes later, as if the same had been measured then."""
     path = tmp_path / "snapshot.json"

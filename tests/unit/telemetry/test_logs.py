@@ -54,6 +54,14 @@ def test_text_is_for_people(out: io.StringIO) -> None:
     assert out.getvalue().endswith("info    node group resized  group=web-a  usd=0.1235  why='two words'\n")
 
 
+def test_lists_and_tables_are_text_for_people_too(out: io.StringIO) -> None:
+    configure_logs(form="text", stream=out)
+    log.info("cycle", seconds={"act": 0.12345, "decide": 1.0}, problems=[], reasons=["One", "Two"])
+    assert out.getvalue().endswith("cycle  seconds=act:0.1235,decide:1  problems=-  reasons=One,Two\n")
+    log.info("action", containers={"app": {"cpu": "1", "memory": "2Gi"}}, problems=["no answer", "late"])
+    assert out.getvalue().endswith("action  containers=app:cpu:1,memory:2Gi  problems='no answer,late'\n")
+
+
 def test_what_is_below_the_level_is_left_out(out: io.StringIO) -> None:
     configure_logs(level="warning", stream=out)
     log.info("small")
