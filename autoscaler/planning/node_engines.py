@@ -58,7 +58,7 @@ ENGINES: Mapping[NodeEngine, Engine] = {
     NodeEngine.JOINT: Engine(plan=node_layer.plan_nodes),
     NodeEngine.CLUSTER_AUTOSCALER: Engine(
         plan=cluster_autoscaler.plan_nodes,
-        params=cluster_autoscaler_params.Params,
+        params=cluster_autoscaler_params.ClusterAutoscalerParams,
         problems=cluster_autoscaler_params.param_problems,
     ),
     # The joint engine leaves nodes alone where another system owns them.

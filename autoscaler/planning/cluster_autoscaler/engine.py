@@ -26,7 +26,7 @@ from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.cluster_autoscaler.drainability import RemainingBudgets, is_daemon
 from autoscaler.planning.cluster_autoscaler.first_fit import RoundRobin
 from autoscaler.planning.cluster_autoscaler.limits import room_to_shrink
-from autoscaler.planning.cluster_autoscaler.params import Params, param_problems, read_params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams, param_problems, read_params
 from autoscaler.planning.cluster_autoscaler.pod_groups import pod_groups
 from autoscaler.planning.cluster_autoscaler.readiness import (
     Standing,
@@ -100,7 +100,7 @@ class _Turn:
         rules: ScalingPolicySpec,
         state: DecisionState,
         *,
-        params: Params,
+        params: ClusterAutoscalerParams,
         room: DisruptionRoom,
         blind: bool,
     ) -> None:
@@ -269,12 +269,12 @@ class _Turn:
         )
 
 
-def is_expendable(pod: Pod, params: Params) -> bool:
+def is_expendable(pod: Pod, params: ClusterAutoscalerParams) -> bool:
     """Tell whether a pod is too unimportant to grow, or to keep a node, for it."""
     return pod.shape.priority < params.expendable_pods_priority_cutoff
 
 
-def without_expendable(snapshot: ClusterSnapshot, params: Params) -> ClusterSnapshot:
+def without_expendable(snapshot: ClusterSnapshot, params: ClusterAutoscalerParams) -> ClusterSnapshot:
     """Return *snapshot* without expendable pods on nodes, and without pods that have ended (the peer lists none)."""
     kept = tuple(pod for pod in snapshot.pods if pod.phase not in _ENDED and not is_expendable(pod, params))
     return snapshot if len(kept) == len(snapshot.pods) else msgspec.structs.replace(snapshot, pods=kept)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from autoscaler.model.node import Node, NodeTemplate
 from autoscaler.model.policy import NodeRules
 from autoscaler.model.resources import CPU, MEMORY, Resources
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 
 
 class ResourceRoom:
@@ -39,7 +39,7 @@ class ResourceRoom:
         self._memory -= machine.memory * nodes
 
 
-def room_to_grow(nodes: Iterable[Node], params: Params, rules: NodeRules) -> ResourceRoom:
+def room_to_grow(nodes: Iterable[Node], params: ClusterAutoscalerParams, rules: NodeRules) -> ResourceRoom:
     """Return what may be added: up to the flags' maxima, and the policy's own limits."""
     most_cores, most_memory = float(params.cores[1]), float(params.memory_bytes[1])
     if CPU in rules.limits:
@@ -50,7 +50,7 @@ def room_to_grow(nodes: Iterable[Node], params: Params, rules: NodeRules) -> Res
     return ResourceRoom(most_cores - cores, most_memory - memory)
 
 
-def room_to_shrink(nodes: Iterable[Node], params: Params) -> ResourceRoom:
+def room_to_shrink(nodes: Iterable[Node], params: ClusterAutoscalerParams) -> ResourceRoom:
     """Return what may be taken away: down to the flags' minima."""
     cores, memory = _totals(nodes)
     return ResourceRoom(cores - params.cores[0], memory - params.memory_bytes[0])

@@ -26,7 +26,7 @@ Problem = tuple[str, object, str]
 """A parameter's name, what was found there, and what is allowed."""
 
 
-class Params(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+class ClusterAutoscalerParams(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """Set under `nodes.params` where `nodes.engine` is `cluster-autoscaler`."""
 
     expander: str = "least-waste"
@@ -145,17 +145,17 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
         return least * GIB, most * GIB
 
 
-def read_params(given: Mapping[str, Any]) -> Params:
+def read_params(given: Mapping[str, Any]) -> ClusterAutoscalerParams:
     """
     Return the parameters that a policy gives.
 
     Raises:
         msgspec.ValidationError: they are not what the engine takes.
     """
-    return msgspec.convert(dict(given), Params, dec_hook=decode_hook) if given else DEFAULTS
+    return msgspec.convert(dict(given), ClusterAutoscalerParams, dec_hook=decode_hook) if given else DEFAULTS
 
 
-def param_problems(params: Params) -> Iterable[Problem]:
+def param_problems(params: ClusterAutoscalerParams) -> Iterable[Problem]:
     """Yield what is wrong with parameters of the right types."""
     problem = chain_problem(params.chain)
     if problem:
@@ -173,4 +173,4 @@ def _bounds(text: str) -> tuple[int, int]:
     return int(least), int(most)
 
 
-DEFAULTS = Params()
+DEFAULTS = ClusterAutoscalerParams()

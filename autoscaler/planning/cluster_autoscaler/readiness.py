@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autoscaler.model.node import Node, NodeGroup
 from autoscaler.model.state import GroupMemory
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 
 
 class Standing(enum.StrEnum):
@@ -36,7 +36,7 @@ class Standing(enum.StrEnum):
         return self in (Standing.NOT_STARTED, Standing.UNREGISTERED)
 
 
-def standing_of(node: Node, params: Params, now: float) -> Standing:
+def standing_of(node: Node, params: ClusterAutoscalerParams, now: float) -> Standing:
     """Return where *node* is in its life at *now* (epoch seconds)."""
     if not node.registered:
         late = 0 < node.created_at < now - params.max_node_provision_time.seconds
@@ -47,7 +47,7 @@ def standing_of(node: Node, params: Params, now: float) -> Standing:
     return Standing.NOT_STARTED if coming else Standing.UNREADY
 
 
-def cluster_problem(standings: Iterable[Standing], params: Params) -> str:
+def cluster_problem(standings: Iterable[Standing], params: ClusterAutoscalerParams) -> str:
     """Say that too many nodes are broken to do anything, "" if not."""
     counts = Counter(standings)
     unready = counts[Standing.UNREADY]
@@ -57,7 +57,9 @@ def cluster_problem(standings: Iterable[Standing], params: Params) -> str:
     return ""
 
 
-def unhealthy_groups(nodes: Sequence[Node], standings: Mapping[str, Standing], params: Params) -> frozenset[str]:
+def unhealthy_groups(
+    nodes: Sequence[Node], standings: Mapping[str, Standing], params: ClusterAutoscalerParams
+) -> frozenset[str]:
     """Return the groups that have too many broken nodes to be given more."""
     counts: dict[str, Counter[Standing]] = {}
     for node in nodes:
@@ -74,7 +76,7 @@ def note_failures(
     groups: Sequence[NodeGroup],
     failed: frozenset[str],
     before: Sequence[GroupMemory],
-    params: Params,
+    params: ClusterAutoscalerParams,
     *,
     now: float,
 ) -> tuple[GroupMemory, ...]:
@@ -108,7 +110,7 @@ def backed_off(groups: Iterable[NodeGroup], memory: Iterable[GroupMemory], *, no
     return until
 
 
-def _failed(group: NodeGroup, before: GroupMemory | None, params: Params, now: float) -> GroupMemory:
+def _failed(group: NodeGroup, before: GroupMemory | None, params: ClusterAutoscalerParams, now: float) -> GroupMemory:
     seconds = params.initial_node_group_backoff_duration.seconds
     if before is not None:
         # Several failures of one attempt count once.
@@ -125,7 +127,7 @@ def _failed(group: NodeGroup, before: GroupMemory | None, params: Params, now: f
     )
 
 
-def _too_many(unready: int, registered: int, params: Params) -> bool:
+def _too_many(unready: int, registered: int, params: ClusterAutoscalerParams) -> bool:
     return (
         unready > params.ok_total_unready_count and unready > params.max_total_unready_percentage / 100.0 * registered
     )

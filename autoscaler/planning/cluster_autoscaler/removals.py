@@ -22,7 +22,7 @@ from autoscaler.model.workload import DisruptionBudget
 from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.cluster_autoscaler.drainability import RemainingBudgets, pods_to_move
 from autoscaler.planning.cluster_autoscaler.limits import ResourceRoom, machine_of
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.planning.cluster_autoscaler.readiness import Standing
 from autoscaler.planning.cluster_autoscaler.scale_down import Scene, Sorted, Unneeded
 from autoscaler.planning.cluster_autoscaler.unremovable import Stays, Unremovable
@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
-def cooling_down(state: DecisionState, params: Params, *, now: float, grows: bool) -> str:
+def cooling_down(state: DecisionState, params: ClusterAutoscalerParams, *, now: float, grows: bool) -> str:
     """Say why no removal may begin so soon, "" if one may."""
     waits = (
         ("nodes were added", now if grows else state.last_scale_up_at, params.scale_down_delay_after_add.seconds),
@@ -62,7 +62,7 @@ class Removals:
         self,
         scene: Scene,
         steps: Steps,
-        params: Params,
+        params: ClusterAutoscalerParams,
         *,
         room: DisruptionRoom,
         left: ResourceRoom,

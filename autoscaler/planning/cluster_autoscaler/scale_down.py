@@ -28,7 +28,7 @@ from autoscaler.planning.cluster_autoscaler.drainability import (
     pods_to_move,
 )
 from autoscaler.planning.cluster_autoscaler.first_fit import RoundRobin
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.planning.cluster_autoscaler.readiness import Standing
 from autoscaler.planning.cluster_autoscaler.removal import remove_if_possible
 from autoscaler.planning.cluster_autoscaler.scale_up import GPU_RESOURCES
@@ -79,7 +79,9 @@ class Sorted(msgspec.Struct, frozen=True, kw_only=True):
     recheck_at: Mapping[str, float]
 
 
-def sort_out(scene: Scene, simulation: Simulation, budgets: RemainingBudgets, params: Params) -> Sorted:
+def sort_out(
+    scene: Scene, simulation: Simulation, budgets: RemainingBudgets, params: ClusterAutoscalerParams
+) -> Sorted:
     """
     Return which nodes are unneeded now.
 
@@ -93,7 +95,9 @@ def sort_out(scene: Scene, simulation: Simulation, budgets: RemainingBudgets, pa
 
 
 class _Planner:
-    def __init__(self, scene: Scene, simulation: Simulation, budgets: RemainingBudgets, params: Params) -> None:
+    def __init__(
+        self, scene: Scene, simulation: Simulation, budgets: RemainingBudgets, params: ClusterAutoscalerParams
+    ) -> None:
         self._scene, self._budgets, self._params = scene, budgets, params
         self._search = RoundRobin(simulation)
         self._stays: list[Stays] = []

@@ -23,7 +23,7 @@ from autoscaler.model.units import format_duration
 from autoscaler.planning.cluster_autoscaler.estimator import Estimate, estimate
 from autoscaler.planning.cluster_autoscaler.expanders import Facts, Option, best_option, priorities_of
 from autoscaler.planning.cluster_autoscaler.limits import ResourceRoom, machine_of, room_to_grow
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.planning.cluster_autoscaler.pod_groups import PodGroup
 from autoscaler.planning.cluster_autoscaler.similar import are_similar, balance
 from autoscaler.planning.offers import market_of, with_known_labels
@@ -54,7 +54,7 @@ def grow(
     snapshot: ClusterSnapshot,
     simulation: Simulation,
     *,
-    params: Params,
+    params: ClusterAutoscalerParams,
     rules: NodeRules,
     barriers: Barriers,
 ) -> Growth:
@@ -94,7 +94,7 @@ class _Orchestra:
         snapshot: ClusterSnapshot,
         simulation: Simulation,
         *,
-        params: Params,
+        params: ClusterAutoscalerParams,
         rules: NodeRules,
         barriers: Barriers,
     ) -> None:

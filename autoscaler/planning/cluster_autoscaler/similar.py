@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from autoscaler.model.node import NodeGroup, NodeTemplate
 from autoscaler.model.resources import CPU, EPHEMERAL, MEMORY, PODS
 from autoscaler.planning.cluster_autoscaler.limits import machine_of
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.scheduling.requirements import label_map
 from autoscaler.scheduling.topology import HOSTNAME
 
@@ -45,7 +45,7 @@ OWN_GROUP_LABELS = frozenset(
 _ALWAYS_COMPARED = (CPU, MEMORY, EPHEMERAL, PODS)
 
 
-def are_similar(one: NodeTemplate, other: NodeTemplate, params: Params) -> bool:
+def are_similar(one: NodeTemplate, other: NodeTemplate, params: ClusterAutoscalerParams) -> bool:
     """
     Tell whether two groups' machines are alike: same capacity, memory nearly so, and same labels but for place.
 
@@ -80,7 +80,7 @@ def balance(groups: Sequence[NodeGroup], nodes: int) -> Mapping[str, int]:
     return gains
 
 
-def _same_capacity(one: NodeTemplate, other: NodeTemplate, params: Params) -> bool:
+def _same_capacity(one: NodeTemplate, other: NodeTemplate, params: ClusterAutoscalerParams) -> bool:
     mine, theirs = dict(machine_of(one).items()), dict(machine_of(other).items())
     if mine.keys() != theirs.keys():
         return False
@@ -110,6 +110,6 @@ def _near(one: int, other: int, ratio: float) -> bool:
     return larger - smaller <= larger * ratio
 
 
-def _compared_labels(template: NodeTemplate, params: Params) -> dict[str, str]:
+def _compared_labels(template: NodeTemplate, params: ClusterAutoscalerParams) -> dict[str, str]:
     left_out = IGNORED_LABELS | OWN_GROUP_LABELS | frozenset(params.balancing_ignore_label)
     return {key: value for key, value in label_map(template.labels).items() if key not in left_out}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoscaler.errors import PolicyError
-from autoscaler.planning.cluster_autoscaler.params import Params, param_problems, read_params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams, param_problems, read_params
 from autoscaler.policy_files.read import parse_policies
 
 
@@ -21,7 +21,7 @@ def test_flags_have_their_own_names() -> None:
 
 
 def test_defaults_have_nothing_wrong() -> None:
-    assert list(param_problems(Params())) == []
+    assert list(param_problems(ClusterAutoscalerParams())) == []
 
 
 @pytest.mark.parametrize(

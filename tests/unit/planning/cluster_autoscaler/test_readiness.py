@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoscaler.model.state import GroupMemory
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.planning.cluster_autoscaler.readiness import (
     Standing,
     backed_off,
@@ -18,7 +18,7 @@ from autoscaler.planning.cluster_autoscaler.readiness import (
 )
 from autoscaler.testing.builders import NOW, make_group, make_node
 
-PARAMS = Params()
+PARAMS = ClusterAutoscalerParams()
 GROUP = make_group(size=3)
 
 

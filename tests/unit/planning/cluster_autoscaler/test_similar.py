@@ -14,11 +14,11 @@ from autoscaler.model.resources import Resources
 from autoscaler.model.spec import Quantity
 from autoscaler.model.units import GIB
 from autoscaler.planning.cluster_autoscaler.limits import ResourceRoom, room_to_grow, room_to_shrink
-from autoscaler.planning.cluster_autoscaler.params import Params
+from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.planning.cluster_autoscaler.similar import are_similar, balance
 from autoscaler.testing.builders import make_group, make_node
 
-PARAMS = Params()
+PARAMS = ClusterAutoscalerParams()
 MACHINE = NodeTemplate(
     instance_type="m",
     allocatable=Resources.of(cpu=3900, memory=15 * GIB, pods=58),
@@ -53,7 +53,7 @@ def test_are_similar(changes: dict[str, Any], alike: bool) -> None:
 
 def test_a_label_to_ignore() -> None:
     other = msgspec.structs.replace(MACHINE, labels=labels_of({"pool": "batch"}))
-    assert are_similar(MACHINE, other, Params(balancing_ignore_label=("pool",)))
+    assert are_similar(MACHINE, other, ClusterAutoscalerParams(balancing_ignore_label=("pool",)))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_room_counts_whole_cores() -> None:
 def test_the_policys_limits_count_besides_the_flags() -> None:
     nodes = [make_node(f"node-{number}") for number in range(3)]
     machine = nodes[0].capacity
-    by_flag = room_to_grow(nodes, Params(cores_total="0:20"), NodeRules())
-    by_policy = room_to_grow(nodes, Params(), NodeRules(limits={"memory": Quantity("64Gi")}))
+    by_flag = room_to_grow(nodes, ClusterAutoscalerParams(cores_total="0:20"), NodeRules())
+    by_policy = room_to_grow(nodes, ClusterAutoscalerParams(), NodeRules(limits={"memory": Quantity("64Gi")}))
     assert (by_flag.allowed(machine, 9), by_policy.allowed(machine, 9)) == (2, 1)
 
 
 def test_room_to_shrink() -> None:
     nodes = [make_node(f"node-{number}") for number in range(3)]
-    assert room_to_shrink(nodes, Params(memory_total="20:100")).allowed(nodes[0].capacity, 3) == 1
+    assert room_to_shrink(nodes, ClusterAutoscalerParams(memory_total="20:100")).allowed(nodes[0].capacity, 3) == 1
