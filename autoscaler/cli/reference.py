@@ -21,6 +21,7 @@ from autoscaler.cli.output import dumps
 from autoscaler.model import reasons
 from autoscaler.policy_files import policy_schema
 from autoscaler.policy_files.crd import crd_files
+from autoscaler.planning.node_engines import ENGINES, NoParams
 from autoscaler.policy_files.packs import find_packs, installed_packs
 from autoscaler.policy_files.read import KINDS
 from autoscaler.recommend.engines import BUILT_IN
@@ -53,6 +54,10 @@ _EXITS_INTRO = """# Exit codes
 
 What each [command](cli.md) says to a script.
 """
+_NODE_ENGINES_INTRO = """# Node engines
+
+A node engine says which nodes to buy and which to give back: `nodes.engine` in a ScalingPolicy names it, `nodes.params` sets it up.
+"""
 _ENGINES_INTRO = """# Engines
 
 An engine says what one workload should have: `policy.engine` in a document names it, `policy.params` sets it up.
@@ -67,6 +72,7 @@ def generated() -> dict[str, str]:
         "docs/reference/engines.md": _engines(),
         "docs/reference/exit-codes.md": _exits(),
         "docs/reference/metrics.md": metrics_reference(),
+        "docs/reference/node-engines.md": _node_engines(),
         "docs/reference/policies.md": _policies(),
         "docs/reference/queries.md": query_reference(),
         "docs/reference/reasons.md": _reasons(),
@@ -153,6 +159,18 @@ def _engines() -> str:
         kinds.append(engine.Params)
     table = "\n".join(["| engine | what it does | parameters |", "| --- | --- | --- |", *rows])
     return f"{_ENGINES_INTRO}\n{table}\n\n{reference_sections({}, kinds)}"
+
+
+def _node_engines() -> str:
+    rows, kinds = [], []
+    for name, engine in sorted(ENGINES.items()):
+        taken = "none"
+        if engine.params is not NoParams:
+            kinds.append(engine.params)
+            taken = f"[{engine.params.__name__}](#{engine.params.__name__.lower()})"
+        rows.append(f"| `{name}` | {engine.about} | {taken} |")
+    table = "\n".join(["| engine | what it does | parameters |", "| --- | --- | --- |", *rows])
+    return f"{_NODE_ENGINES_INTRO}\n{table}\n\n{reference_sections({}, kinds)}"
 
 
 def _first_line(kind: type) -> str:

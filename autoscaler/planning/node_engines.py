@@ -49,20 +49,24 @@ def no_problems(_: Any) -> Problems:
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
     """One engine: what it does, the type of `nodes.params` for it, and what that type cannot express."""
 
+    about: str
     plan: PlansNodes
     params: type[msgspec.Struct] = NoParams
     problems: Callable[[Any], Problems] = no_problems
 
 
 ENGINES: Mapping[NodeEngine, Engine] = {
-    NodeEngine.JOINT: Engine(plan=node_layer.plan_nodes),
+    NodeEngine.JOINT: Engine(
+        about="Buys the cheapest mix for the pods there are and will be, and repacks where that saves more than it costs.",
+        plan=node_layer.plan_nodes,
+    ),
     NodeEngine.CLUSTER_AUTOSCALER: Engine(
+        about="Decides as Cluster Autoscaler does: one group at a time for pods that wait, and nodes out that are unneeded.",
         plan=cluster_autoscaler.plan_nodes,
         params=cluster_autoscaler_params.ClusterAutoscalerParams,
         problems=cluster_autoscaler_params.param_problems,
     ),
-    # The joint engine leaves nodes alone where another system owns them.
-    NodeEngine.NONE: Engine(plan=node_layer.plan_nodes),
+    NodeEngine.NONE: Engine(about="Leaves nodes to another system.", plan=node_layer.plan_nodes),
 }
 """What is not here is not built yet; the check of policies refuses it."""
 
