@@ -19,9 +19,9 @@ from autoscaler.cli.exits import Exit
 from autoscaler.cli.main import COMMANDS, build_parser
 from autoscaler.cli.output import dumps
 from autoscaler.model import reasons
+from autoscaler.planning.node_engines import ENGINES, NoParams
 from autoscaler.policy_files import policy_schema
 from autoscaler.policy_files.crd import crd_files
-from autoscaler.planning.node_engines import ENGINES, NoParams
 from autoscaler.policy_files.packs import find_packs, installed_packs
 from autoscaler.policy_files.read import KINDS
 from autoscaler.recommend.engines import BUILT_IN
@@ -56,7 +56,8 @@ What each [command](cli.md) says to a script.
 """
 _NODE_ENGINES_INTRO = """# Node engines
 
-A node engine says which nodes to buy and which to give back: `nodes.engine` in a ScalingPolicy names it, `nodes.params` sets it up.
+A node engine says which nodes to buy and which to give back.
+`nodes.engine` in a ScalingPolicy names it, `nodes.params` sets it up.
 """
 _ENGINES_INTRO = """# Engines
 

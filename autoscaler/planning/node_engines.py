@@ -57,11 +57,11 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
 ENGINES: Mapping[NodeEngine, Engine] = {
     NodeEngine.JOINT: Engine(
-        about="Buys the cheapest mix for the pods there are and will be, and repacks where that saves more than it costs.",
+        about="Buys the cheapest mix for the pods there are and will be, and repacks where that pays.",
         plan=node_layer.plan_nodes,
     ),
     NodeEngine.CLUSTER_AUTOSCALER: Engine(
-        about="Decides as Cluster Autoscaler does: one group at a time for pods that wait, and nodes out that are unneeded.",
+        about="Decides as Cluster Autoscaler does: one kind of machine for pods that wait, unneeded nodes out.",
         plan=cluster_autoscaler.plan_nodes,
         params=cluster_autoscaler_params.ClusterAutoscalerParams,
         problems=cluster_autoscaler_params.param_problems,
