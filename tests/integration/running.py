@@ -70,6 +70,14 @@ class Running:
         async with asyncio.timeout(60):
             return await self._process.wait()
 
+    def pause(self) -> None:
+        """Let it stand still, as a machine that is frozen does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, as if no time had passed."""
+        self._process.send_signal(signal.SIGCONT)
+
     async def kill(self) -> None:
         """End it as a crash would."""
         if self._process.returncode is None:
