@@ -21,10 +21,10 @@ from autoscaler.controller.gate import Gate
 from autoscaler.controller.health import Health
 from autoscaler.controller.loop import REFIT_SECONDS, Cycle, Loop, Ports
 from autoscaler.controller.measure import measure_cycle
-from autoscaler.controller.observe import Learned, Readings
+from autoscaler.controller.observe import Learned, Read
 from autoscaler.controller.pace import Pace
 from autoscaler.controller.triggers import Trigger, Triggers
-from autoscaler.controller.waiting import unless_set
+from autoscaler.controller.waiting import ended, unless_done, unless_set
 from autoscaler.errors import AutoscalerError
 from autoscaler.forecasting.refit import LEARNING_ENGINES
 from autoscaler.interfaces import Outcome, Recommender
@@ -93,9 +93,8 @@ class Controller:
         self._news = asyncio.Event()
         self._leading = asyncio.Event()
         self._pace = Pace(self._clock.monotonic(), longest=parts.refit_seconds)
-        self._readings: Readings = ()
+        self._read: Read | None = None
         self._untold: list[Outcome] = []
-        self._read_at = -float("inf")
 
     def stop(self) -> None:
         """Begin no action any more, finish the one in hand, save, and let `run` return."""
@@ -139,7 +138,7 @@ class Controller:
             self._loop.state = saved.state
             self._adopt_models(Learned(models=saved.models, prices=saved.prices))
         self._loop.policies = self._parts.policies()
-        self._read_at = -float("inf")
+        self._read = None
         log.info("leading", identity=self._parts.identity)
         try:
             async with asyncio.timeout(WARM_UP_SECONDS):
@@ -161,13 +160,12 @@ class Controller:
             due = await unless_set(self._stop, self._parts.triggers.next())
             if due is None:
                 return
-            trigger, since = due
-            await unless_set(self._stop, self._turn(trigger, since), grace=GRACE_SECONDS)
+            await unless_set(self._stop, self._turn(due), grace=GRACE_SECONDS)
 
-    async def _turn(self, trigger: Trigger, since: float | None) -> None:
+    async def _turn(self, trigger: Trigger) -> None:
         result = "failed"
         try:
-            result = await self._try_turn(trigger, since)
+            result = await self._try_turn(trigger)
         except (AutoscalerError, TimeoutError) as error:
             log.warning("turn failed, trying again", trigger=trigger, reason=str(error) or "no answer in time")
             self.health.came_round(whole=False)
@@ -176,14 +174,20 @@ class Controller:
         self.metrics.turns.labels(trigger, result).inc()
         self.metrics.staleness.set(self._parts.gate.staleness())
 
-    async def _try_turn(self, trigger: Trigger, since: float | None) -> str:
-        stale = self._parts.gate.why_stale()
+    async def _try_turn(self, trigger: Trigger) -> str:
+        triggers, stale = self._parts.triggers, self._parts.gate.why_stale()
+        # Whatever becomes of the turn: what it was for is not waited for again.
+        since = triggers.take() if trigger is Trigger.PENDING else None
         if stale:
             log.warning("turn held", trigger=trigger, reason=stale)
             self.health.came_round(whole=False)
             return "held"
         self._loop.policies = self._parts.policies()
-        cycle = await self._loop.cycle(known=self._readings_for(trigger))
+        read = self._read
+        if trigger is Trigger.PERIOD or read is None:
+            read = await self._read_metrics()
+        since = since if trigger is Trigger.PENDING else triggers.take()
+        cycle = await self._loop.cycle(known=read)
         if since is not None:
             # The plan is acted on before `cycle` returns; that part is not the reaction's.
             acting = dict(cycle.seconds).get("act", 0.0)
@@ -192,14 +196,25 @@ class Controller:
         await self._keeper_saves()
         return "done"
 
-    def _readings_for(self, trigger: Trigger) -> Readings | None:
-        """Return the last readings for a turn that is in a hurry, None where they must be read."""
-        fresh = self._clock.monotonic() - self._read_at < self._parts.period
-        return self._readings if trigger is Trigger.PENDING and fresh else None
+    async def _read_metrics(self) -> Read:
+        """
+        Read; pods that come to fit nowhere meanwhile get turns of their own.
+
+        Those take what was read last, whose samples have times of their own: a
+        server of metrics that is slow, or down, holds up no machine.
+        """
+        reading = asyncio.create_task(self._loop.read())
+        try:
+            while self._read is not None and not reading.done():
+                if await unless_done(reading, self._parts.triggers.pending()):
+                    await self._turn(Trigger.PENDING)
+            read = await reading
+        finally:
+            await ended(reading)
+        self._read = msgspec.structs.replace(read, seconds=0.0)
+        return read
 
     def _remember(self, cycle: Cycle) -> None:
-        if cycle.snapshot.readings is not self._readings:
-            self._readings, self._read_at = cycle.snapshot.readings, self._clock.monotonic()
         self.last = cycle
         learners = {one.workload for one in cycle.decision.recommendations if one.engine in LEARNING_ENGINES}
         self._pace.sees(learners, now=self._clock.monotonic())

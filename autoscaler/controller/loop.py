@@ -16,7 +16,8 @@ from autoscaler.controller.actuate import MakeActuator, record_only
 from autoscaler.controller.observe import (
     NO_ANSWER,
     Learned,
-    Readings,
+    Observation,
+    Read,
     SignalsOf,
     Sources,
     observe_objects,
@@ -72,14 +73,14 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_cycle(
-    ports: Ports, policies: Policies, state: DecisionState, *, learned: Learned, known: Readings | None = None
+    ports: Ports, policies: Policies, state: DecisionState, *, learned: Learned, known: Read | None = None
 ) -> Cycle:
-    """Observe, decide and act once, at one `now`; *known* readings, if given, take the place of new ones."""
+    """Observe, decide and act once, at one `now`; what is *known* already takes the place of new readings."""
     watch = _Stopwatch(ports.clock)
     seen = await observe_objects(ports.sources, at=ports.clock.now(), learned=learned)
     watch.lap("cluster")
     seen = await with_readings(seen, ports.sources, policies, signals_of=ports.signals_of, known=known)
-    watch.lap("metrics")
+    watch.lap("metrics", more=known.seconds if known is not None else 0.0)
     if ports.decide_in_thread:
         decision = await asyncio.to_thread(ports.decide, seen.snapshot, policies, state)
     else:
@@ -96,6 +97,16 @@ async def run_cycle(
         problems=seen.problems,
         seconds=tuple(watch.laps),
     )
+
+
+async def read_metrics(ports: Ports, policies: Policies) -> Read:
+    """Return what a cycle now would read of metrics."""
+    watch, sources, at = _Stopwatch(ports.clock), ports.sources, ports.clock.now()
+    async with asyncio.timeout(sources.timeout_seconds):
+        snapshot = await sources.cluster.observe(at)
+    seen = await with_readings(Observation(snapshot=snapshot), sources, policies, signals_of=ports.signals_of)
+    watch.lap("metrics")
+    return Read(readings=seen.snapshot.readings, problems=seen.problems, seconds=watch.laps[0][1])
 
 
 async def learn(ports: Ports, policies: Policies, *, before: Learned) -> Learned:
@@ -164,8 +175,12 @@ class Loop:
             self._learned_at = now
         return await self.cycle()
 
-    async def cycle(self, *, known: Readings | None = None) -> Cycle:
-        """Run one cycle, with *known* readings if given, and keep its state for the next."""
+    async def read(self) -> Read:
+        """Read what the next cycle is to know of metrics; cycles may run meanwhile."""
+        return await read_metrics(self._ports, self.policies)
+
+    async def cycle(self, *, known: Read | None = None) -> Cycle:
+        """Run one cycle, with what is *known* already if given, and keep its state for the next."""
         cycle = await run_cycle(self._ports, self.policies, self.state, learned=self.learned, known=known)
         self.state = cycle.decision.state
         return cycle
@@ -187,7 +202,7 @@ class _Stopwatch:
         self._clock = clock
         self._last = clock.monotonic()
 
-    def lap(self, name: str) -> None:
+    def lap(self, name: str, *, more: float = 0.0) -> None:
         now = self._clock.monotonic()
-        self.laps.append((name, now - self._last))
+        self.laps.append((name, now - self._last + more))
         self._last = now

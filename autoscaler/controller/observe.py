@@ -42,6 +42,14 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = 30.0
 
 
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of metrics in `seconds`, and what could not be."""
+
+    readings: Readings = ()
+    problems: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot, and what could not be read for it."""
 
@@ -83,17 +91,18 @@ async def observe_objects(sources: Sources, *, at: float, learned: Learned) -> O
 
 
 async def with_readings(
-    seen: Observation, sources: Sources, policies: Policies, *, signals_of: SignalsOf, known: Readings | None = None
+    seen: Observation, sources: Sources, policies: Policies, *, signals_of: SignalsOf, known: Read | None = None
 ) -> Observation:
     """
     Return *seen* with everything else that a decision may look at; whatever was not read is Missing there, or absent.
 
-    *known* readings, if given, take the place of new ones.
+    What is *known* already, if given, takes the place of new readings.
     """
     at = seen.snapshot.observed_at
     snapshot = msgspec.structs.replace(seen.snapshot, open_windows=open_windows(policies, at))
     if known is not None:
-        return Observation(snapshot=msgspec.structs.replace(snapshot, readings=known), problems=seen.problems)
+        snapshot = msgspec.structs.replace(snapshot, readings=known.readings)
+        return Observation(snapshot=snapshot, problems=(*seen.problems, *known.problems))
     signals = signals_of(snapshot, policies)
     try:
         async with asyncio.timeout(sources.timeout_seconds):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 
 from autoscaler.controller.waiting import unless_set
 from autoscaler.interfaces import Clock
@@ -28,9 +29,10 @@ class Triggers:
     """
     Says when the next turn is due.
 
-    `poke` is called, on the event loop, whenever a pod became unschedulable.
-    The period counts from the start of the last turn that was due to it; a
-    turn that lasts longer than a period is followed at once.
+    `poke` is called, on the event loop, whenever a pod became unschedulable,
+    and `take` when the pods that wait are looked at. The period counts from
+    the start of the last turn that was due to it; a turn that lasts longer
+    than a period is followed at once.
     """
 
     def __init__(
@@ -56,15 +58,15 @@ class Triggers:
         """Return when (on the monotonic clock) the next turn is due as things are, and for what."""
         if self._poked_first is None:
             return self._next_at, Trigger.PERIOD
-        pending_at = min(self._poked_last + self._quiet, self._poked_first + self._most)
-        return min((self._next_at, Trigger.PERIOD), (pending_at, Trigger.PENDING))
+        return min((self._next_at, Trigger.PERIOD), (self._pending_at(), Trigger.PENDING))
 
-    async def next(self) -> tuple[Trigger, float | None]:
-        """
-        Wait until a turn is due; return for what, and when the first of the pods it is for was seen, if any.
+    def take(self) -> float | None:
+        """Wait no longer for the pods that are there now: a turn sees them. Return when the first was seen, if any."""
+        since, self._poked_first = self._poked_first, None
+        return since
 
-        The turn that is due sees all pods that are there now: they are no longer waited for.
-        """
+    async def next(self) -> Trigger:
+        """Wait until a turn is due; return for what."""
         while True:
             self._poked.clear()
             at, trigger = self.due()
@@ -72,7 +74,22 @@ class Triggers:
             if wait <= 0.0:
                 break
             await unless_set(self._poked, self._clock.sleep(wait))
-        since, self._poked_first = self._poked_first, None
         if trigger is Trigger.PERIOD:
             self._next_at = self._clock.monotonic() + self._period
-        return trigger, since
+        return trigger
+
+    async def pending(self) -> bool:
+        """Wait until a turn for pods that fit nowhere is due, however long: true."""
+        while True:
+            self._poked.clear()
+            wait = math.inf if self._poked_first is None else self._pending_at() - self._clock.monotonic()
+            if wait <= 0.0:
+                return True
+            if math.isinf(wait):
+                await self._poked.wait()
+            else:
+                await unless_set(self._poked, self._clock.sleep(wait))
+
+    def _pending_at(self) -> float:
+        first = self._poked_last if self._poked_first is None else self._poked_first
+        return min(self._poked_last + self._quiet, first + self._most)

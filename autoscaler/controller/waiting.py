@@ -23,10 +23,21 @@ async def unless_set(stop: asyncio.Event, work: Coroutine[Any, Any, _Result], *,
             await asyncio.wait({task}, timeout=grace)
         return task.result() if task.done() else None
     finally:
-        await _end(stopping)
-        await _end(task)
+        await ended(stopping)
+        await ended(task)
 
 
-async def _end(task: asyncio.Task[Any]) -> None:
+async def unless_done(other: asyncio.Task[Any], work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """Return what *work* returns; None when *other* is done before: the work is cancelled then."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, other}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        await ended(task)
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* and wait until it has ended; what became of it is not told."""
     task.cancel()
     await asyncio.wait({task})

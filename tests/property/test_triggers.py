@@ -40,3 +40,4 @@ async def _made(clock: ManualClock, period: float) -> Triggers:
 
 async def _next(triggers: Triggers) -> None:
     await triggers.next()
+    triggers.take()

@@ -49,14 +49,17 @@ def signals(snapshot: ClusterSnapshot, policies: Policies) -> Sequence[Signal]:
 
 
 class CountedMetrics:
-    """The simulator's metrics, counting how often they are read."""
+    """The simulator's metrics, counting how often they are read; they answer while `answers` is set."""
 
     def __init__(self, world: World) -> None:
         self.reads = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._metrics = SimMetrics(world)
 
     async def read(self, signals: Sequence[Signal], at: float) -> dict[Signal, Reading]:
         self.reads += 1
+        await self.answers.wait()
         return dict(await self._metrics.read(signals, at))
 
     async def history(self, signal: Signal, start: float, end: float, step: float) -> Series:

@@ -12,6 +12,7 @@ import pytest
 
 from autoscaler.controller.app import Controller
 from autoscaler.controller.loop import Cycle
+from autoscaler.controller.triggers import Trigger
 from autoscaler.errors import TransientError
 from autoscaler.interfaces import MetricsSource, Outcome
 from autoscaler.model.plan import Decision
@@ -54,13 +55,23 @@ async def test_a_turn_for_pending_pods_comes_at_once_and_takes_the_readings_of_t
     assert 0.01 <= waited < 5.0
 
 
-async def test_readings_older_than_a_period_are_read_anew() -> None:
-    setting = Setting(period=600.0)
-    async with running(setting.controller(period=0.0)):
-        await eventually(lambda: setting.replicas == 3)
-        setting.triggers.poke()
-        await eventually(lambda: setting.replicas == 4)
-    assert setting.metrics.reads == 2
+async def test_pods_that_fit_nowhere_do_not_wait_for_metrics() -> None:
+    setting = Setting()
+    async with running(setting.controller()) as controller:
+        await eventually(lambda: _turns(controller, trigger="period", result="done") >= 1)
+        setting.metrics.answers.clear()
+        reads = setting.metrics.reads
+        await eventually(lambda: setting.metrics.reads == reads + 1)
+        before, of_period = setting.replicas, _turns(controller, trigger="period", result="done")
+        for number in range(3):
+            setting.triggers.poke()
+            await eventually(lambda: setting.replicas == before + number + 1)  # noqa: B023
+        assert controller.last is not None
+        assert len(controller.last.snapshot.readings) == 1
+        assert _turns(controller, trigger="pending", result="done") == 3
+        assert _turns(controller, trigger="period", result="done") == of_period
+        setting.metrics.answers.set()
+        await eventually(lambda: _turns(controller, trigger="period", result="done") > of_period)
 
 
 async def test_who_does_not_lead_decides_nothing_and_takes_over_what_the_leader_saved() -> None:
@@ -104,6 +115,17 @@ async def test_nothing_is_decided_on_a_stale_view() -> None:
         fresh.age = 0.0
         await eventually(lambda: setting.replicas > held_at)
         assert controller.health.why_not_ready() == ""
+
+
+async def test_pods_for_which_a_turn_was_held_are_left_to_the_period() -> None:
+    fresh = Fresh()
+    setting = Setting(fresh=fresh, period=600.0)
+    async with running(setting.controller()) as controller:
+        await eventually(lambda: setting.replicas == 3)
+        fresh.age = 31.0
+        setting.triggers.poke()
+        await eventually(lambda: _turns(controller, trigger="pending", result="held") == 1)
+        assert setting.triggers.due()[1] is Trigger.PERIOD
 
 
 async def test_what_it_remembers_outlives_it() -> None:

@@ -16,8 +16,7 @@ async def test_the_first_turn_is_due_at_once_and_then_each_period() -> None:
     triggers = Triggers(clock, period=15.0)
     seen = []
     for _ in range(3):
-        trigger, since = await triggers.next()
-        seen.append((trigger, since, clock.monotonic()))
+        seen.append((await triggers.next(), triggers.take(), clock.monotonic()))
         clock.advance(2.0)
     assert seen == [("period", None, 100.0), ("period", None, 115.0), ("period", None, 130.0)]
 
@@ -51,7 +50,8 @@ async def test_a_burst_of_pods_is_waited_out(pokes: list[float], at: float) -> N
     due, trigger = triggers.due()
     assert due == pytest.approx(at)
     assert trigger is Trigger.PENDING
-    assert await triggers.next() == (Trigger.PENDING, 1.0)
+    assert await triggers.next() is Trigger.PENDING
+    assert triggers.take() == 1.0
     assert triggers.due() == (100.0, Trigger.PERIOD)
 
 
@@ -61,8 +61,23 @@ async def test_a_turn_of_the_period_serves_pods_that_wait() -> None:
     await triggers.next()
     clock.advance(14.5)
     triggers.poke()
-    assert await triggers.next() == (Trigger.PERIOD, 14.5)
+    assert await triggers.next() is Trigger.PERIOD
+    assert triggers.due() == (15.5, Trigger.PENDING), "until the turn looks at them"
+    assert triggers.take() == 14.5
     assert triggers.due() == (30.0, Trigger.PERIOD)
+
+
+async def test_pods_that_wait_are_told_from_the_period() -> None:
+    clock = ManualClock(0.0)
+    triggers = Triggers(clock, period=0.1)
+    waiting = asyncio.create_task(triggers.pending())
+    await asyncio.wait({waiting}, timeout=0)
+    clock.advance(5.0)
+    triggers.poke()
+    assert await waiting
+    assert clock.monotonic() == 6.0
+    assert await triggers.next() is Trigger.PERIOD
+    assert triggers.take() == 5.0
 
 
 async def test_a_pod_that_comes_while_it_waits_is_heard() -> None:
@@ -71,8 +86,7 @@ async def test_a_pod_that_comes_while_it_waits_is_heard() -> None:
     waiting = asyncio.create_task(triggers.next())
     asyncio.get_running_loop().call_later(0.02, triggers.poke)
     async with asyncio.timeout(10):
-        trigger, _ = await waiting
-    assert trigger is Trigger.PENDING
+        assert await waiting is Trigger.PENDING
 
 
 async def test_work_goes_on_for_its_grace_and_is_then_cut_off() -> None:
