@@ -92,7 +92,9 @@ async def the_crowd_is_served(shop: Shop, acting: Controller, *, before: int) ->
 
     async def is_told() -> bool:
         status, replicas = await shop.status("web"), await shop.replicas("web")
-        return bool(status["replicas"]["current"] == replicas) and await tells(shop, "ScaledUp", ("web", "scores"))
+        group = (await shop.get(f"/apis/podnode.io/v1alpha1/nodegroups/{shop.name}"))["status"]["nodes"]
+        shown = status["replicas"]["current"] == replicas and group["current"] >= 3
+        return shown and await tells(shop, "ScaledUp", ("web", "scores"))
 
     await eventually(is_told, what="status and events of web and scores")
     shown = await row(shop, "web")
