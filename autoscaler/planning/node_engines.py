@@ -15,6 +15,8 @@ from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.cluster_autoscaler import engine as cluster_autoscaler
 from autoscaler.planning.cluster_autoscaler import params as cluster_autoscaler_params
 from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.karpenter import engine as karpenter
+from autoscaler.planning.karpenter import params as karpenter_params
 from autoscaler.planning.node_layer import NodePlan
 from autoscaler.planning.workload_actions import WorkloadActions
 
@@ -65,6 +67,12 @@ ENGINES: Mapping[NodeEngine, Engine] = {
         plan=cluster_autoscaler.plan_nodes,
         params=cluster_autoscaler_params.ClusterAutoscalerParams,
         problems=cluster_autoscaler_params.param_problems,
+    ),
+    NodeEngine.KARPENTER: Engine(
+        about="Decides as Karpenter does: each pod to a node, a claim or a new claim that may become many types.",
+        plan=karpenter.plan_nodes,
+        params=karpenter_params.KarpenterParams,
+        problems=karpenter_params.param_problems,
     ),
     NodeEngine.NONE: Engine(about="Leaves nodes to another system.", plan=node_layer.plan_nodes),
 }

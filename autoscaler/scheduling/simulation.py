@@ -294,6 +294,8 @@ class Simulation:
         For "is there room at all": much faster than `place` and denser. Only
         nodes in *within* are used, where it is given.
         """
+        if not self._nodes.reachable.any():
+            return []
         pod_class, count = self._book.of(shape), cut(count)
         if pod_class.independent:
             return self._fill_free(pod_class, count, within)

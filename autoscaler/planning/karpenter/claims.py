@@ -27,6 +27,7 @@ from autoscaler.planning.karpenter.requirements import (
     hostname_part,
     pod_requirements,
     requirement,
+    volume_requirements,
 )
 from autoscaler.planning.karpenter.taints import tolerates_all
 from autoscaler.planning.karpenter.topology import HostRules, Topology
@@ -41,7 +42,6 @@ Port = tuple[str, str, int]
 """(address, protocol, port)"""
 Amounts = tuple[int, ...]
 """Amounts by the solver's list of resources."""
-ANYWHERE: tuple[Requirements, ...] = (Requirements(),)
 
 
 class NodePool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -67,8 +67,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     A pod, ready to be tried.
 
     `wishes` are its requirements with the heaviest preference, `hard` those
-    without; both leave out the host's name, which `host` restricts. `volumes`
-    are alternatives that its volumes leave.
+    without; both leave out the host's name, which `host` restricts. Of the
+    alternatives that its `volumes` leave one must be met.
     """
 
     shape: PodShape
@@ -78,7 +78,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     host: Requirement | None
     host_rules: HostRules
     ports: tuple[Port, ...] = ()
-    volumes: tuple[Requirements, ...] = ANYWHERE
+    volumes: tuple[Requirements, ...] = (Requirements(),)
 
 
 class DaemonGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -259,14 +259,7 @@ class Claim:
         ]
 
 
-def ask_of(
-    shape: PodShape,
-    resources: Sequence[str],
-    topology: Topology,
-    *,
-    respects_preferences: bool,
-    volumes: tuple[Requirements, ...],
-) -> Ask:
+def ask_of(shape: PodShape, resources: Sequence[str], topology: Topology, *, respects_preferences: bool) -> Ask:
     """Return a pod ready to be tried; its rules must be known to *topology*."""
     wishes, host = hostname_part(pod_requirements(shape, with_preference=respects_preferences))
     return Ask(
@@ -277,7 +270,7 @@ def ask_of(
         host=host,
         host_rules=topology.host_rules(shape),
         ports=container_ports(shape),
-        volumes=volumes or ANYWHERE,
+        volumes=volume_requirements(shape),
     )
 
 

@@ -101,6 +101,7 @@ class Catalogue:
         self._usable: dict[Requirements, TypeSet] = {}
         self._values: dict[str, tuple[TypeSet, ...]] = {}
         self._largest: dict[TypeSet, Resources] = {}
+        self._prices: dict[Requirements, list[float]] = {}
 
     def names(self, types: TypeSet) -> tuple[str, ...]:
         return tuple(self.types[at].name for at in positions(types))
@@ -174,32 +175,40 @@ class Catalogue:
                 short[key] = count
         return short
 
-    def price(self, at: int, requirements: Requirements) -> float:
-        """Return the least USD an hour of one type within the requirements, infinite where it is not offered."""
-        return min(
-            (
-                each.usd_per_hour
-                for each in self.types[at].offerings
-                if each.available and requirements.conflict(each.requirements, may_be_undefined=WELL_KNOWN) is None
-            ),
-            default=math.inf,
-        )
+    def prices(self, requirements: Requirements) -> Sequence[float]:
+        """Return by type the least USD an hour within the requirements, infinite where it is not offered."""
+        found = self._prices.get(requirements)
+        if found is None:
+            allowed = {
+                offering
+                for offering in self._offers
+                if requirements.conflict(offering, may_be_undefined=WELL_KNOWN) is None
+            }
+            found = self._prices[requirements] = [
+                min(
+                    (each.usd_per_hour for each in option.offerings if each.available and each.requirements in allowed),
+                    default=math.inf,
+                )
+                for option in self.types
+            ]
+        return found
 
     def by_price(self, types: TypeSet, requirements: Requirements) -> list[tuple[float, str]]:
         """Return (USD an hour, name) of *types*, cheapest first, ties by name."""
-        return sorted((self.price(at, requirements), self.types[at].name) for at in positions(types))
+        prices = self.prices(requirements)
+        return sorted((prices[at], self.types[at].name) for at in positions(types))
 
     def cheapest(self, types: TypeSet, requirements: Requirements) -> tuple[float, str]:
         """Return (USD an hour, name) of the cheapest of *types*, ties by name; infinite and "" where there is none."""
-        return min(
-            ((self.price(at, requirements), self.types[at].name) for at in positions(types)), default=(math.inf, "")
-        )
+        prices = self.prices(requirements)
+        return min(((prices[at], self.types[at].name) for at in positions(types)), default=(math.inf, ""))
 
     def cut(self, types: TypeSet, requirements: Requirements, *, most: int = MAX_IN_CLAIM) -> TypeSet:
         """Return the *most* cheapest of *types*; whether `min_values` survive is for the caller to ask."""
         if types.bit_count() <= most:
             return types
-        kept = sorted(positions(types), key=lambda at: (self.price(at, requirements), self.types[at].name))[:most]
+        prices = self.prices(requirements)
+        kept = sorted(positions(types), key=lambda at: (prices[at], self.types[at].name))[:most]
         return sum(1 << at for at in kept)
 
 

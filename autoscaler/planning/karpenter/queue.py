@@ -17,21 +17,20 @@ from collections.abc import Iterable
 import msgspec
 
 from autoscaler.model.pod import PodShape
-from autoscaler.planning.karpenter.requirements import Requirements
 from autoscaler.scheduling.requests import effective_requests
 
 
 class WaitingPod(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """
-    A pod to place. `key` is unique and breaks ties as a UID does; `created_at` in seconds since the epoch.
+    A pod to place. `key` is unique; `uid`, or the key where it is not known, breaks ties.
 
-    `volumes` are the alternatives that its volumes leave for the node; none for anywhere.
+    `created_at` is in seconds since the epoch.
     """
 
     key: str
     shape: PodShape
     created_at: float = 0.0
-    volumes: tuple[Requirements, ...] = ()
+    uid: str = ""
 
 
 class Queue:
@@ -58,4 +57,4 @@ class Queue:
 
 def _order(pod: WaitingPod) -> tuple[int, int, float, str]:
     requests = effective_requests(pod.shape)
-    return -requests.cpu, -requests.memory, pod.created_at, pod.key
+    return -requests.cpu, -requests.memory, pod.created_at, pod.uid or pod.key

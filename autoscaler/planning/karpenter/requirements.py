@@ -244,6 +244,24 @@ def requirements_of_tests(selector: Labels, tests: tuple[NodeTest, ...]) -> Requ
     return Requirements.of([*stated, *map(_of_test, tests)])
 
 
+@lru_cache(maxsize=1 << 12)
+def volume_requirements(shape: PodShape) -> tuple[Requirements, ...]:
+    """
+    Return the alternatives that a pod's volumes leave for its node, one of nothing where they leave it free.
+
+    Each takes one term of every volume; those that contradict themselves are
+    left out unless all do. None is left where a volume is nowhere.
+    Source: `pkg/controllers/provisioning/scheduling/volumetopology.go`.
+    """
+    found = [Requirements()]
+    for terms in shape.volume_terms:
+        each = [Requirements.of(map(_of_test, term.match_expressions)) for term in terms]
+        pairs = [(known, other) for known in found for other in each]
+        agreeing = [known & other for known, other in pairs if known.intersects(other)]
+        found = agreeing or [known & other for known, other in pairs]
+    return tuple(found)
+
+
 def hostname_part(requirements: Requirements) -> tuple[Requirements, Requirement | None]:
     """Return the requirements without the one on the host's name, and that one."""
     mine = requirements.get(HOSTNAME)

@@ -107,6 +107,11 @@ def solve(
     return _Solver(pods, pools, cluster, rules).run()
 
 
+def in_order(pools: Sequence[NodePool]) -> list[NodePool]:
+    """Return pools in the order in which they are tried: by weight, of equal ones the name that comes last first."""
+    return sorted(sorted(pools, key=lambda pool: pool.name, reverse=True), key=lambda pool: -pool.weight)
+
+
 class _Solver:
     """Mutable state of one solution."""
 
@@ -116,10 +121,9 @@ class _Solver:
         self._pods, self._rules = pods, rules
         shapes = list(dict.fromkeys(pod.shape for pod in pods))
         self._resources = resource_names([*shapes, *cluster.daemons])
-        ordered = sorted(sorted(pools, key=lambda pool: pool.name, reverse=True), key=lambda pool: -pool.weight)
         templates = [
             Template(pool, self._resources, cluster.daemons, best_effort_values=rules.best_effort_values)
-            for pool in ordered
+            for pool in in_order(pools)
         ]
         self._templates = [template for template in templates if template.types]
         self._dislikes = any(taint.effect is Effect.PREFER_NO_SCHEDULE for pool in pools for taint in pool.taints)
@@ -141,7 +145,7 @@ class _Solver:
         self._left = {pool.name: _limits_left(pool, cluster.nodes) for pool in pools}
         self._memory = Memory()
         self._claims = ClaimOrder()
-        self._asks: dict[tuple[PodShape, tuple[Requirements, ...]], Ask] = {}
+        self._asks: dict[PodShape, Ask] = {}
 
     def run(self) -> Solution:
         queue = Queue(self._pods)
@@ -171,23 +175,22 @@ class _Solver:
         shape: PodShape | None = pod.shape
         reasons: tuple[Refusal, ...] = ()
         while shape is not None:
-            ask = self._ask(shape, pod.volumes)
+            ask = self._ask(shape)
             reasons = self._try(pod.key, ask)
             if not reasons:
                 return ()
             shape = relaxed(shape, tolerate_prefer_no_schedule=self._dislikes)
         return reasons
 
-    def _ask(self, shape: PodShape, volumes: tuple[Requirements, ...]) -> Ask:
+    def _ask(self, shape: PodShape) -> Ask:
         self._topology.learn(shape)
-        found = self._asks.get((shape, volumes))
+        found = self._asks.get(shape)
         if found is None:
-            found = self._asks[shape, volumes] = ask_of(
+            found = self._asks[shape] = ask_of(
                 shape,
                 self._resources,
                 self._topology,
                 respects_preferences=self._rules.respects_preferences,
-                volumes=volumes,
             )
         return found
 

@@ -59,7 +59,11 @@ class HostRules(msgspec.Struct, frozen=True, gc=False):
     limits: tuple[tuple[Mapping[str, int], int], ...]
 
     def admits(self, hostname: str) -> bool:
-        return all(counts.get(hostname, 0) <= most for counts, most in self.limits)
+        # A loop, for it is run for every pod and claim.
+        for counts, most in self.limits:  # noqa: SIM110
+            if counts.get(hostname, 0) > most:
+                return False
+        return True
 
 
 class Topology:
