@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,11 +41,19 @@ def test_generated_files_are_up_to_date(name: str) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = [
-        page for entry in navigation for page in ([entry] if isinstance(entry, str) else next(iter(entry.values())))
-    ]
+    listed = list(_pages_in(navigation))
     assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in PAGES)
-    assert {path.parent.name for path in PAGES if path.parent != DOCS} == FOLDERS
+    assert {path.relative_to(DOCS).parts[0] for path in PAGES if path.parent != DOCS} == FOLDERS
+
+
+def _pages_in(entries: list[Any]) -> Iterator[str]:
+    """Yield the pages of a part of the navigation, those of its sections included."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for section in entry.values():
+                yield from _pages_in(section)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
