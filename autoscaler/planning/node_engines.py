@@ -76,7 +76,6 @@ ENGINES: Mapping[NodeEngine, Engine] = {
     ),
     NodeEngine.NONE: Engine(about="Leaves nodes to another system.", plan=node_layer.plan_nodes),
 }
-"""What is not here is not built yet; the check of policies refuses it."""
 
 
 def plan_nodes(
@@ -88,10 +87,5 @@ def plan_nodes(
     advice: Sequence[Recommendation],
     room: DisruptionRoom,
 ) -> NodePlan:
-    """
-    Return what the policy's engine wants done about nodes.
-
-    Raises:
-        KeyError: there is no such engine, which the check of policies should have found.
-    """
+    """Return what the policy's engine wants done about nodes."""
     return ENGINES[rules.nodes.engine].plan(index, rules, state, parts=parts, advice=advice, room=room)

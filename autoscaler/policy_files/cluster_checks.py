@@ -137,10 +137,7 @@ def _check_signals(signals: Signals, path: str) -> Found:
 
 
 def _check_nodes(nodes: NodeRules, path: str) -> Found:
-    if nodes.engine in ENGINES:
-        yield from _check_node_params(nodes, f"{path}.params")
-    else:
-        yield f"{path}.engine", nodes.engine.value, f"{one_of(NODE_ENGINES)}; the other engines are not built yet"
+    yield from _check_node_params(nodes, f"{path}.params")
     if not _LEAST_PATIENCE <= nodes.consolidate_after.seconds <= DAY:
         yield f"{path}.consolidateAfter", nodes.consolidate_after, "a duration from 1s to 24h"
     yield from within(nodes.spot.max_share, 0, 1, f"{path}.spot.maxShare")

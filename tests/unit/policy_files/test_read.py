@@ -307,7 +307,7 @@ def test_a_folder_is_the_files_directly_in_it(tmp_path: Path) -> None:
             id="budget-reason",
         ),
         pytest.param(FULL_POLICY, ("spec", "signals", "minCoverage"), -1, "a number from 0 to 1", id="coverage"),
-        pytest.param(FULL_POLICY, ("spec", "nodes", "engine"), "karpenter", "one of joint", id="no-such-node-engine"),
+        pytest.param(FULL_POLICY, ("spec", "nodes", "engine"), "swarm", "one of joint", id="no-such-node-engine"),
         pytest.param(FULL_POLICY, ("spec", "nodes", "spot", "maxShare"), 2, "a number from 0 to 1", id="spot-share"),
         pytest.param(
             FULL_POLICY, ("spec", "nodes", "limits", "cpu"), -3, "a quantity of at least 0", id="negative-limit"

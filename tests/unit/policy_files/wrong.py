@@ -197,7 +197,7 @@ REFUSED = [
     ),
     wrong("policy", "disruption.budgets.0.reasons", ["Boredom"], field="budgets[0].reasons[0]", case="budget-reason"),
     wrong("policy", "signals.minCoverage", "2", case="coverage"),
-    wrong("policy", "nodes.engine", "karpenter", case="node-engine-not-built"),
+    wrong("policy", "nodes.engine", "swarm", case="no-such-node-engine"),
     wrong("policy", "nodes.spot.maxShare", "101", case="spot-share"),
     wrong("group", "size", {"min": 5, "max": 4}, field="spec.size.min", case="group-size"),
     wrong("group", "capacityTypes", [], case="no-capacity-type"),
