@@ -142,8 +142,9 @@ def _keda(world: WorldSpec, settings: Settings) -> Prepared:
 
 
 def _predictive(world: WorldSpec, settings: Settings) -> Prepared:
-    """One CPU utilisation target, and a line through the last replicas or their seasons."""
-    params = {"decision": settings["decision"], "models": [settings["model"]]}
+    """One CPU utilisation target, and a line through the last replicas."""
+    line = {"history_size": settings["history"], "look_ahead_seconds": settings["ahead"]}
+    params = {"decision": settings["decision"], "models": [{"type": "Linear", "name": "line", **line}]}
     documents = []
     for service in _scaled(world):
         rules = ActionRules(engine="phpa", params=params)
@@ -172,7 +173,8 @@ _TARGETS: tuple[Settings, ...] = tuple({"target": target} for target in (0.5, 0.
 _TUNED: tuple[Settings, ...] = tuple(
     {"target": target, "safe": safe} for target, safe in ((0.5, 0.7), (0.6, 0.8), (0.7, 0.85), (0.8, 0.9))
 )
-_LINE = {"type": "Linear", "name": "line", "history_size": 10, "look_ahead_seconds": 120}
+_LINE: Settings = {"decision": "maximum", "history": 6, "ahead": 10}
+"""The line of the peer's first example: records, and seconds ahead."""
 _CLUSTER_AUTOSCALER: tuple[Settings, ...] = (
     {},
     {"expander": "price"},
@@ -260,8 +262,13 @@ ENGINES = {
             name="phpa",
             about="PredictiveHorizontalPodAutoscaler: CPU utilisation and a line through past replicas",
             prepare=_predictive,
-            settings={"target": 0.7, "decision": "maximum", "model": _LINE},
-            sweep=tuple({**settings, "decision": "maximum", "model": _LINE} for settings in _TARGETS),
+            settings={"target": 0.7, **_LINE},
+            sweep=(
+                *({**_LINE, **settings} for settings in _TARGETS),
+                {"target": 0.8, **_LINE, "history": 20, "ahead": 60},
+                {"target": 0.8, **_LINE, "history": 40, "ahead": 120},
+                {"target": 0.7, **_LINE, "decision": "mean"},
+            ),
         ),
         Engine(
             name="krr",
