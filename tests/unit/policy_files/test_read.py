@@ -93,7 +93,8 @@ def test_a_folder_is_the_files_directly_in_it(tmp_path: Path) -> None:
             FULL_MPA,
             ("spec", "policy", "engine"),
             "jiont",
-            "spec.policy.engine: 'jiont' is not valid; allowed: one of hpa, hpa+season, hpa+vpa, joint, mpa, vpa",
+            "spec.policy.engine: 'jiont' is not valid; allowed: one of crane, hpa, hpa+season, "
+            "hpa+vpa, joint, keda, krr, mpa, phpa, vpa",
             id="unknown-engine",
         ),
         pytest.param(
