@@ -41,7 +41,7 @@ def test_all_kinds_are_read_as_the_server_gives_them() -> None:
         pytest.param(
             ("spec", "policy", "engine"),
             "jiont",
-            "spec.policy.engine: 'jiont' is not valid; allowed: one of hpa, ",
+            "spec.policy.engine: 'jiont' is not valid; allowed: one of crane, hpa, ",
             id="an-unknown-engine",
         ),
         pytest.param(("spec", "polcy"), {}, "spec.polcy: 'polcy' is not valid", id="an-unknown-field"),
