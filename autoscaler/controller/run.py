@@ -8,6 +8,7 @@ and learning run in threads, so that none of these waits for them.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 STALE_SECONDS = 45.0
 """Least age at which the view of the cluster counts as stale: a kind that never changes is silent for up to 25 s."""
 MEASURE_SECONDS = 5.0
+TIDY_SECONDS = 300.0
 _CERTIFICATE_SECONDS = 60.0
 log = Log(__name__)
 
@@ -241,7 +243,7 @@ async def _run_together(live: _Live) -> None:
                 group.create_task(live.store.run(), name="store"),
                 group.create_task(watch_loop_lag(live.metrics, live.clock), name="lag"),
                 group.create_task(_measure_store(live), name="store metrics"),
-                group.create_task(_freeze(live), name="freeze"),
+                group.create_task(_tidy(live), name="tidy"),
             ]
             if live.lease is not None:
                 beside.append(group.create_task(live.lease.run(), name="lease"))
@@ -259,12 +261,20 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _freeze(live: _Live) -> None:
-    """Take what was listed at the start out of the garbage collector's way: it would walk all of it each time."""
+async def _tidy(live: _Live) -> None:
+    """
+    Take what was listed at the start out of the garbage collector's way: it would walk all of it each time.
+
+    And give back, now and then, what learning needed and no longer does: glibc keeps it otherwise.
+    """
     while not live.store.is_ready:
         await live.clock.sleep(0.5)
     gc.collect()
     gc.freeze()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while give_back is not None:
+        give_back(0)
+        await live.clock.sleep(TIDY_SECONDS)
 
 
 async def _measure_store(live: _Live) -> None:

@@ -29,13 +29,13 @@ from autoscaler.sources.ownership import Owner, owner_of, owners_of
 from autoscaler.sources.settings import PrometheusSettings
 from autoscaler.sources.together import together
 
-BATCH = 128
+BATCH = 64
 """Workloads of one query."""
 MOST_POINTS = 11_000
 """Points of one series that Prometheus gives at most (web/api/v1, `maxPoints`)."""
 ANSWER_POINTS = 400_000
 """Points of one answer: some 10 MB of JSON."""
-KEPT_BYTES = 64 << 20
+KEPT_BYTES = 32 << 20
 _SMALLEST_PIECE = 60
 _FEW = 0.02
 """Share of times without a value that is not worth another query."""
@@ -187,6 +187,10 @@ class History:
             if len(rows) == 1:
                 _fill(values, rows[0], grid)
         return {("", ""): values}
+
+    def let_go(self) -> None:
+        """Drop all that was fetched: nothing more is asked for now."""
+        self._kept.clear()
 
     def _forget(self) -> None:
         """Drop what was used longest ago until the rest is small; the newest always stays."""

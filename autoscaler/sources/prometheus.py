@@ -41,6 +41,8 @@ ASKS: Mapping[SignalKind, tuple[Question, ...]] = {
 }
 """The questions behind each kind: its own first, then when it was measured, and what was measured twice."""
 _TIMES = (Question.CPU_TIME, Question.MEMORY_TIME)
+_KEPT_SECONDS = 60.0
+"""How long after the last question about the past its histories are kept."""
 _SIGNALS_AT_ONCE = 1000
 """So many readings are put together before others on the event loop get their turn."""
 _PER_POD = frozenset({SignalKind.POD_CPU, SignalKind.POD_MEMORY})
@@ -84,6 +86,7 @@ class PrometheusSource:
         self.flaws: Counter[MissingReason] = Counter()
         self.last_queries = 0
         self.last_seconds = 0.0
+        self._looked_back_at = -math.inf
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -99,6 +102,8 @@ class PrometheusSource:
         """Return a reading for each signal, as of *at*."""
         if not math.isfinite(at):
             raise ValueError(f"the time must be finite, got {at}")
+        if self._clock.monotonic() - self._looked_back_at > _KEPT_SECONDS:
+            self._history.let_go()
         apart = [signal for signal in signals if signal.kind in _OF_APIS]
         own = [signal for signal in signals if signal.kind not in _OF_APIS]
         sent, began = self._connection.outcomes.total(), self._clock.monotonic()
@@ -119,6 +124,7 @@ class PrometheusSource:
         """
         if signal.kind in _OF_APIS and self._other is not None:
             return await self._other.history(signal, start, end, step)
+        self._looked_back_at = self._clock.monotonic()
         return await self._history.read(signal, start, end, step)
 
     async def aclose(self) -> None:

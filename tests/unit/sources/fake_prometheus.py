@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from autoscaler.clock import SystemClock
-from autoscaler.interfaces import MetricsSource
+from autoscaler.interfaces import Clock, MetricsSource
 from autoscaler.model.pod import Pod, ReadyCondition
 from autoscaler.sources.prometheus import PrometheusSource
 from autoscaler.sources.promql import Question, fixed_queries
@@ -127,7 +127,12 @@ def refusal(message: str, *, status: int = 400, kind: str = "bad_data") -> web.R
 
 @asynccontextmanager
 async def prometheus(
-    *, pods: Sequence[Pod] = PODS, other: MetricsSource | None = None, path: str = "", **settings: Any
+    *,
+    pods: Sequence[Pod] = PODS,
+    other: MetricsSource | None = None,
+    path: str = "",
+    clock: Clock | None = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[PrometheusSource, FakePrometheus]]:
     """Give a source and the server it asks, which answers below *path*."""
     plain = PrometheusSettings(url="http://unused", **{"slow_seconds": 0.5, "timeout_seconds": 5.0, **settings})
@@ -137,7 +142,7 @@ async def prometheus(
     async with TestServer(app) as server:
         url = f"http://{server.host}:{server.port}"
         chosen = PrometheusSettings(url=url, **{"slow_seconds": 0.5, "timeout_seconds": 5.0, **settings})
-        source = PrometheusSource(chosen, pods=lambda: pods, clock=SystemClock(), other=other)
+        source = PrometheusSource(chosen, pods=lambda: pods, clock=clock or SystemClock(), other=other)
         try:
             yield source, fake
         finally:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from autoscaler.clock import ManualClock
 from autoscaler.errors import AccessError, TransientError
 from autoscaler.model.readings import Signal, SignalKind
 from autoscaler.sources.history import ANSWER_POINTS, BATCH, MOST_POINTS
@@ -64,6 +65,20 @@ async def test_one_fetch_serves_a_batch_of_workloads() -> None:
                 series = await source.history(Signal(pod.workload, kind), START, NOW, 60.0)
                 assert set(series.values.tolist()) == {float(number)}
         assert len(fake.asked) == 4
+
+
+async def test_what_was_fetched_is_let_go_when_nobody_asks_any_more() -> None:
+    clock = ManualClock(0.0)
+    async with prometheus(clock=clock) as (source, fake):
+        fake.ranges = [(LABELS, steady(1.0))]
+        asked = []
+        for wait in (0.0, 50.0, 70.0):
+            clock.advance(wait)
+            await source.read([Signal(WEB, SignalKind.READY)], NOW)
+            await source.history(CPU, START, NOW, 60.0)
+            asked.append(len(fake.asked))
+    assert asked[1] == asked[0]
+    assert asked[2] == 2 * asked[0]
 
 
 async def test_a_long_history_comes_in_pieces() -> None:
