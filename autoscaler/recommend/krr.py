@@ -67,12 +67,14 @@ class PodUse(msgspec.Struct, frozen=True, kw_only=True):
     """
     What one container of one pod used. `cpu` counts samples by steps of 1 % from
     `first` on, little-endian uint32; `peak` is in bytes, `points` are samples of CPU and of memory.
+    Of a pod that is gone only the percentile is kept, `busiest` (millicores).
     """
 
     pod: str
     container: str
     first: int = 0
     cpu: bytes = b""
+    busiest: float = 0.0
     peak: int = 0
     points: tuple[int, int] = (0, 0)
     since: float = 0.0
@@ -146,7 +148,7 @@ def percentile_of(pods: Iterable[Floats], share: float) -> float:
 
 def cpu_request(uses: Iterable[PodUse], params: KrrParams) -> int:
     """Return millicores, rounded up; *uses* are of one container and not empty."""
-    busiest = max(_percentile(use, params.cpu_percentile) for use in uses if use.cpu)
+    busiest = max(_busiest(use, params) for use in uses)
     return max(math.ceil(busiest - 1e-6), params.min_cpu_millicores)
 
 
@@ -180,8 +182,19 @@ def _fed(view: WorkloadView, params: KrrParams, memory: KrrMemory) -> KrrMemory:
             fed = True
     if not fed:
         return memory
+    there = {pod.name for pod in view.pods}
     kept = (use for _, use in sorted(uses.items()) if view.now - use.last <= params.history_seconds)
-    return replace(memory, uses=tuple(kept), fed_at=view.now)
+    shortened = (use if use.pod in there else _gone(use, params) for use in kept)
+    return replace(memory, uses=tuple(shortened), fed_at=view.now)
+
+
+def _gone(use: PodUse, params: KrrParams) -> PodUse:
+    return replace(use, first=0, cpu=b"", busiest=_busiest(use, params)) if use.cpu else use
+
+
+def _busiest(use: PodUse, params: KrrParams) -> float:
+    """Return the pod's percentile in millicores, 0 where its CPU was not measured."""
+    return max(use.busiest, _percentile(use, params.cpu_percentile) if use.cpu else 0.0)
 
 
 def _noted(use: PodUse, amount: int, at: float, *, is_cpu: bool, times: int = 1) -> PodUse:
@@ -245,7 +258,7 @@ def _too_little(view: WorkloadView, memory: KrrMemory, controlled: Sequence[str]
 def _sized(container: str, memory: KrrMemory, controlled: Sequence[str], params: KrrParams) -> ContainerSize:
     uses = [use for use in memory.uses if use.container == container]
     amounts = {}
-    if CPU in controlled and any(use.cpu for use in uses):
+    if CPU in controlled and any(use.points[0] for use in uses):
         amounts[CPU] = cpu_request(uses, params)
     if MEMORY in controlled and any(use.points[1] for use in uses):
         killed = dict(memory.killed).get(container, 0)

@@ -137,6 +137,18 @@ def test_pods_gone_for_two_weeks_are_forgotten() -> None:
     assert [use.pod for use in memory.uses] == ["web-0"]
 
 
+def test_of_a_pod_that_is_gone_only_numbers_are_kept() -> None:
+    _, memory = play([({"web-0": 100, "web-1": 900}, {"web-0": MIB, "web-1": 500 * MIB})] * 6)
+    at = NOW + DAY
+    seen = readings({"web-0": 100}, {"web-0": MIB}, at)
+    advice, memory = ENGINE.recommend(view(spec(), seen, pods(1), at=at), SOON, memory)
+    there, gone = memory.uses
+    assert there.cpu
+    assert not gone.cpu
+    assert 900 <= target(advice).cpu <= 910
+    assert target(advice).memory == 575 * MIB
+
+
 def test_history_is_one_pod_of_average_use() -> None:
     hours = np.full(200, 250.0)
     history = {
