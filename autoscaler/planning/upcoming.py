@@ -29,22 +29,37 @@ def planning_simulation(snapshot: ClusterSnapshot, *, provision_seconds: float =
     """
     Return a simulation of the nodes with the pods on them; rows are in the snapshot's order of nodes.
 
-    A node that is not registered, or not ready *provision_seconds* after its
-    creation at most, counts as ready, DaemonSets' share taken. Closed are nodes
-    that are being deleted, will be interrupted, or are not ready for longer.
+    A node that is not registered, not ready, or still has a start-up taint counts
+    as ready for *provision_seconds* after its creation, DaemonSets' share taken.
+    Closed are nodes that are being deleted, will be interrupted, or are not ready
+    for longer.
     """
     groups = {group.name: group for group in snapshot.node_groups}
-    nodes = [_expected(node, groups.get(node.group)) if _is_coming(node) else node for node in snapshot.nodes]
+    oldest = snapshot.observed_at - provision_seconds
+    nodes = [
+        _expected(node, groups.get(node.group)) if _is_coming(node, oldest=oldest) else node for node in snapshot.nodes
+    ]
     simulation = Simulation.of(nodes, snapshot.pods, namespaces=snapshot.namespaces)
     for row, node in enumerate(snapshot.nodes):
-        late = _is_coming(node) and 0 < node.created_at < snapshot.observed_at - provision_seconds
+        late = not _is_up(node) and 0 < node.created_at < oldest
         if late or node.deleting or node.interrupt_at is not None:
             simulation.close_node(row)
     return simulation
 
 
-def _is_coming(node: Node) -> bool:
-    return not (node.ready and node.registered)
+def _is_up(node: Node) -> bool:
+    return node.ready and node.registered
+
+
+def _is_coming(node: Node, *, oldest: float) -> bool:
+    """
+    Tell whether a node will be up by itself.
+
+    The kubelet says that it is ready before the node lifecycle controller takes the taint away.
+    """
+    if 0 < node.created_at < oldest:
+        return False
+    return not _is_up(node) or any(taint.key in STARTUP_TAINTS for taint in node.taints)
 
 
 def _expected(node: Node, group: NodeGroup | None) -> Node:
