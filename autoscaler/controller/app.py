@@ -25,7 +25,7 @@ from autoscaler.controller.observe import Learned, Read
 from autoscaler.controller.pace import Pace
 from autoscaler.controller.triggers import Trigger, Triggers
 from autoscaler.controller.waiting import ended, unless_done, unless_set
-from autoscaler.errors import AutoscalerError
+from autoscaler.errors import AutoscalerError, TransientError
 from autoscaler.forecasting.refit import LEARNING_ENGINES
 from autoscaler.interfaces import Outcome, Recommender
 from autoscaler.model.policy import Policies
@@ -38,6 +38,8 @@ WARM_UP_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 """How long a turn may go on after a stop: actions not yet begun are held by then, one in hand is finished."""
 READY_SECONDS = 300.0
+SAY_SECONDS = 20.0
+"""How often it is said what the start waits for."""
 _LOOK_SECONDS = 15.0
 """How often it is asked whether it is time to learn."""
 _MOST_UNTOLD = 10_000
@@ -109,13 +111,25 @@ class Controller:
             AccessError: a permission is missing without which nothing can be decided.
             TransientError: the cluster could not be read in five minutes.
         """
-        await unless_set(self._stop, self._parts.gate.fresh.wait_ready(READY_SECONDS))
+        await unless_set(self._stop, self._wait_ready())
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(work) for work in (self._keep_learning(), self._keep_publishing())]
             await self._lead_while_it_may()
             for task in beside:
                 task.cancel()
         await self._keeper_saves(at_end=True)
+
+    async def _wait_ready(self) -> None:
+        until = self._clock.monotonic() + READY_SECONDS
+        while True:
+            try:
+                await self._parts.gate.fresh.wait_ready(min(SAY_SECONDS, until - self._clock.monotonic()))
+            except TransientError as error:
+                if self._clock.monotonic() >= until:
+                    raise
+                log.warning("the cluster is not read yet", reason=str(error))
+            else:
+                return
 
     async def _lead_while_it_may(self) -> None:
         gate, led = self._parts.gate, False

@@ -296,11 +296,12 @@ class ClusterStore:
         self._on_problem(kind, problem)
 
     def _not_ready(self) -> TransientError:
-        missing = [each.kind.resource for each in self._watched.values() if not each.is_settled]
+        missing = [each for each in self._watched.values() if not each.is_settled]
         why = "; ".join(self._problems[kind] for kind in sorted(self._problems))
-        return TransientError(
-            f"not listed yet: {', '.join(missing)}{' (' + why + ')' if why else ''}", retry_after_seconds=1.0
-        )
+        # What passes by itself is no problem of a kind's; while it lasts it is mostly one thing for all of them.
+        why = why or next((each.follow.trouble for each in missing if each.follow.trouble), "")
+        names = ", ".join(each.kind.resource for each in missing)
+        return TransientError(f"not listed yet: {names}{' (' + why + ')' if why else ''}", retry_after_seconds=1.0)
 
 
 def _document_key(document: Mapping[str, Any]) -> tuple[str, str, str, str]:

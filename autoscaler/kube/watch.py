@@ -137,6 +137,8 @@ class ListWatch(Generic[W]):
         self._failures = 0
         self._refusals = 0
         self._problem = ""
+        self.trouble = ""
+        """What went wrong last, "" since a list was read."""
         self._resumed_at = 0.0
         self.is_synced = False
         """A complete list was read once, or the kind is known not to be installed."""
@@ -171,6 +173,7 @@ class ListWatch(Generic[W]):
         self._version = version
         self.is_synced = self.is_installed = True
         self._allowed()
+        self.trouble = ""
         self._touch()
         self._say("")
 
@@ -313,6 +316,7 @@ class ListWatch(Generic[W]):
     def _after(self, error: AutoscalerError) -> float:
         """Return how long to pause after *error*, in seconds, and mind what it means."""
         self._failures += 1
+        self.trouble = str(error)
         is_refusal = isinstance(error, AccessError)
         # An error of another kind says nothing of permissions.
         self._refusals += is_refusal

@@ -251,3 +251,24 @@ async def test_a_line_is_logged_for_each_cycle() -> None:
     cycles = [line for line in lines if line["event"] == "cycle"]
     assert len(cycles) == len(setting.told)
     assert {"time", "level", "pods", "nodes", "actions", "failed", "usd_per_hour", "seconds"} <= set(cycles[0])
+
+
+async def test_it_says_what_its_start_waits_for() -> None:
+    class Slow(Fresh):
+        """Ready at the second look."""
+
+        looks = 0
+
+        async def wait_ready(self, timeout: float) -> None:
+            self.looks += 1
+            if self.looks == 1:
+                raise TransientError("not listed yet: pods (no route)", retry_after_seconds=1.0)
+
+    out = io.StringIO()
+    configure_logs(level="info", form="json", stream=out)
+    setting = Setting(fresh=Slow())
+    async with running(setting.controller()):
+        await eventually(lambda: setting.replicas >= 3)
+    configure_logs(level="error")
+    (said,) = [line for line in map(json.loads, out.getvalue().splitlines()) if line["level"] == "warning"]
+    assert said["reason"] == "not listed yet: pods (no route)"
