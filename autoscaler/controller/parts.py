@@ -27,8 +27,9 @@ def metrics_source(settings: Settings, api: ApiServer, clock: Clock, *, pods: Po
         InputError: Prometheus is asked for without an address, or a setting of it cannot be used.
     """
     from autoscaler.sources.metrics_api import MetricsApiSource
+    from autoscaler.sources.scalers import Scalers
 
-    cluster = MetricsApiSource(api, clock=clock, pods=pods)
+    cluster = MetricsApiSource(api, clock=clock, pods=pods, scalers=Scalers(clock))
     if settings.metrics_source is MetricsFrom.METRICS_API:
         return cluster
     if not settings.prometheus_url:

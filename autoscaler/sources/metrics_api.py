@@ -28,6 +28,7 @@ from autoscaler.sources.custom_metrics import CUSTOM_KINDS, CustomMetrics
 from autoscaler.sources.noting import Noting
 from autoscaler.sources.pod_readings import Measured, Moment, count_ready, read_pods, read_total
 from autoscaler.sources.quantities import epoch, thousandths, window_seconds
+from autoscaler.sources.scalers import Scalers
 from autoscaler.sources.tables import Members, Table, Values, fresh
 from autoscaler.sources.together import together
 
@@ -101,8 +102,11 @@ class MetricsApiSource:
         clock: Clock,
         pods: Callable[[], Sequence[Pod]],
         settings: MetricsApiSettings = DEFAULTS,
+        scalers: Scalers | None = None,
     ) -> None:
+        """Ask *scalers* for the External metrics that one of them answers, the cluster for all others."""
         self._api, self._pods, self._settings = api, pods, settings
+        self._scalers = scalers or Scalers(clock, known=())
         self._custom = CustomMetrics(api, clock, timeout=settings.timeout_seconds)
         self._noting, self._members = Noting(), Members()
 
@@ -117,12 +121,14 @@ class MetricsApiSource:
             raise ValueError(f"the time must be finite, got {at}")
         moment = self._moment(signals, at)
         found: dict[Signal, Reading] = {}
-        custom = [signal for signal in signals if signal.kind in CUSTOM_KINDS]
+        scaled = [signal for signal in signals if self._scalers.takes(signal)]
+        custom = [signal for signal in signals if signal.kind in CUSTOM_KINDS and not self._scalers.takes(signal)]
         own = [signal for signal in signals if signal.kind not in CUSTOM_KINDS]
         for readings in await together(
             (
                 self._read_usage(own, moment),
                 self._custom.read(custom, moment, stale_after=self._settings.stale_after_seconds),
+                self._scalers.read(scaled, at),
             )
         ):
             found.update(readings)
@@ -135,7 +141,8 @@ class MetricsApiSource:
         return Series(start=start, step=step, values=np.full(max(0, math.ceil((end - start) / step - 1e-9)), np.nan))
 
     async def aclose(self) -> None:
-        """Nothing to close: the connection belongs to who made it."""
+        """Close the scalers; the connection belongs to who made it."""
+        await self._scalers.aclose()
 
     def _moment(self, signals: Sequence[Signal], at: float) -> Moment:
         settings = self._settings

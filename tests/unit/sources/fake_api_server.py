@@ -16,6 +16,7 @@ from autoscaler.clock import SystemClock
 from autoscaler.kube.client import ApiServer
 from autoscaler.model.pod import Pod
 from autoscaler.sources.metrics_api import POD_METRICS, MetricsApiSource
+from autoscaler.sources.scalers import Scalers
 from autoscaler.testing.builders import NOW
 from tests.unit.sources.fake_prometheus import PODS
 
@@ -72,7 +73,7 @@ class FakeApiServer:
 
 @asynccontextmanager
 async def metrics_api(
-    folder: Path, *, pods: Sequence[Pod] = PODS
+    folder: Path, *, pods: Sequence[Pod] = PODS, scalers: Scalers | None = None
 ) -> AsyncIterator[tuple[MetricsApiSource, FakeApiServer]]:
     """Give a source and the server that it asks; *folder* takes the kubeconfig."""
     fake = FakeApiServer()
@@ -83,6 +84,6 @@ async def metrics_api(
         file.write_text(_KUBECONFIG.format(url=f"http://{server.host}:{server.port}"), encoding="utf-8")
         api = await ApiServer.connect(kubeconfig=str(file))
         try:
-            yield MetricsApiSource(api, clock=SystemClock(), pods=lambda: pods), fake
+            yield MetricsApiSource(api, clock=SystemClock(), pods=lambda: pods, scalers=scalers), fake
         finally:
             await api.aclose()
