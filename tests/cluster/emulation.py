@@ -102,6 +102,7 @@ class Emulation:
         self._trace_seconds = 0.0
         self._by_hand: dict[str, Service] = {}
         self._measured: dict[str, float] = {}
+        self._measured_now: dict[str, float] = {}
         self._services: list[Service] = []
         self._index_of: dict[str, int] = {}
         self._seen_nodes: dict[str, mirror.Node] = {}
@@ -153,7 +154,7 @@ class Emulation:
         return sorted(
             key
             for workload, keys in by_workload.items()
-            for key in keys[: math.ceil(len(keys) * self._measured.get(workload, 1.0))]
+            for key in keys[: math.ceil(len(keys) * self._measured_now.get(workload, 1.0))]
         )
 
     def bounds_of(self, row: int) -> Floats:
@@ -182,6 +183,8 @@ class Emulation:
         self._trace_seconds += seconds * self.speed
         self._set_loads()
         rows, served = serving.serve_pods(self)
+        # Only now: use of the load before must not show under what is measured from here on.
+        self._measured_now = self._measured.copy()
         self._count(rows, served, seconds)
         over = rows[(self.pods.used_bytes[rows] > self.pods.memory_limit[rows]) & (self.pods.state[rows] == READY)]
         names = {row: key for key, row in self.rows.items()} if len(over) else {}
