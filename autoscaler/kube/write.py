@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -98,7 +99,7 @@ class KubeWriter:
         await self._send("PATCH", pod_path(pod, "resize"), body, content_type=STRATEGIC)
 
     async def evict(self, pod: str, *, uid: str) -> None:
-        """Evict; TransientError names the PodDisruptionBudget that forbids it."""
+        """Evict; a pod that is gone needs none. TransientError names the PodDisruptionBudget that forbids it."""
         namespace, _, name = pod.partition("/")
         body: dict[str, Any] = {
             "apiVersion": "policy/v1",
@@ -107,7 +108,8 @@ class KubeWriter:
         }
         if uid:
             body["deleteOptions"] = {"preconditions": {"uid": uid}}
-        await self._send("POST", pod_path(pod, "eviction"), body)
+        with suppress(NotFoundError):
+            await self._send("POST", pod_path(pod, "eviction"), body)
 
     async def cordon(self, node: str) -> None:
         await self._change(NODES.to(node), lambda document: edits.cordon(document, by=self._manager))
