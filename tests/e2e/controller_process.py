@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,4 +109,10 @@ async def controller(
     words = (*account.flags, "--debug-port", str(port), *flags)
     trail = Trail(cluster, account.user)
     async with autoscaler_run(cluster, log, *words, period=period, kubeconfig=account.kubeconfig) as running:
-        yield Controller(running, trail, port)
+        found = Controller(running, trail, port)
+        try:
+            yield found
+        except AssertionError as error:
+            with suppress(aiohttp.ClientError):
+                error.add_note("\n".join(map(str, ("the last decision:", *(await found.decision()).notes))))
+            raise
