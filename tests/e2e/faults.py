@@ -16,7 +16,7 @@ from tests.cluster.objects import deployment, is_ready
 from tests.cluster.waiting import eventually
 from tests.deploy.installed import Installed
 from tests.deploy.places import collection_of
-from tests.e2e.controller_process import Entry, what
+from tests.e2e.controller_process import Entry, names
 from tests.e2e.shop import Shop
 
 MACHINE = "m7i.xlarge"
@@ -64,6 +64,21 @@ async def all_run(shop: Shop, *, within: float = 60.0, **replicas: int) -> None:
     await eventually(look, what=f"{replicas} all Ready", within=within, every=0.2)
 
 
+async def check_bought_once(shop: Shop, entries: list[Entry], *, pods: int) -> None:
+    """
+    Check that there are as many machines as *pods* need, none of them created twice or taken away.
+
+    *entries* are the writes of all controllers. A machine may be missing there: where the server wrote
+    it and could not answer any more, the audit log says that it failed.
+    """
+    nodes, created = await shop.nodes(), names(entries, "create", "nodes")
+    assert len(nodes) == machines_for(pods)
+    assert created
+    assert len(created) == len(set(created))
+    assert set(created) <= set(nodes)
+    assert names(entries, "delete", "nodes") == []
+
+
 def machines_for(pods: int) -> int:
     """Return how many machines so many pods need."""
     return -(-pods // PODS_A_NODE)
@@ -92,14 +107,5 @@ async def last_seen(debug_port: int) -> ClusterSnapshot:
         return record_of(decode_record(await answer.read(), where=address, engines=BUILT_IN)).snapshot
 
 
-def changes(entries: list[Entry]) -> list[Entry]:
-    """Return those requests that change workloads, pods or nodes."""
-    return [entry for entry in entries if what(entry)[1] not in _OWN_BOOKS and not what(entry)[1].endswith("/status")]
-
-
 def _bounds(least: int, most: int) -> dict[str, Any]:
     return {"global": {"minReplicas": least, "maxReplicas": most}}
-
-
-_OWN_BOOKS = {"leases", "events", "configmaps", "selfsubjectaccessreviews"}
-"""What the controller writes about itself and what it did."""

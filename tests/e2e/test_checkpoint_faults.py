@@ -21,8 +21,8 @@ from autoscaler.recommend.engines import BUILT_IN
 from autoscaler.telemetry.checkpoint import decode_checkpoint
 from tests.cluster.cluster import Cluster
 from tests.cluster.proxy import Asked, Pass, Refuse, Verdict, api_proxy, pass_all
-from tests.e2e.controller_process import Entry, controller, names, release_in, what
-from tests.e2e.faults import all_run, ask_for, employ, machines_for, offer
+from tests.e2e.controller_process import Entry, controller, release_in
+from tests.e2e.faults import all_run, ask_for, check_bought_once, employ, machines_for, offer
 from tests.e2e.shop import Shop
 
 WORKLOADS = ("api", "cart", "web")
@@ -94,10 +94,7 @@ async def test_killed_between_any_two_writes(cluster: Cluster, shop: Shop, relea
             restored = running.process.events("checkpoint restored")
         written += running.trail.writes()
     assert restored
-    nodes = await shop.nodes()
-    assert len(nodes) == machines_for(replicas * len(WORKLOADS))
-    assert sorted(names(written, "create", "nodes")) == nodes
-    assert ("delete", "nodes") not in {what(entry) for entry in written}
+    await check_bought_once(shop, written, pods=replicas * len(WORKLOADS))
 
 
 async def test_a_damaged_checkpoint_is_told_and_replaced(

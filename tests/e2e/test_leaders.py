@@ -17,8 +17,8 @@ import msgspec
 from tests.cluster.cluster import Cluster
 from tests.cluster.proxy import Asked, Pass, Verdict, api_proxy
 from tests.deploy.installed import Installed
-from tests.e2e.controller_process import Controller, Entry, controller, names, release_in, what
-from tests.e2e.faults import all_run, ask_for, employ, machines_for, offer, second_account
+from tests.e2e.controller_process import Entry, controller, release_in, what
+from tests.e2e.faults import all_run, ask_for, check_bought_once, employ, offer, second_account
 from tests.e2e.shop import Shop
 
 LEASE_SECONDS = 15.0
@@ -82,14 +82,7 @@ async def test_of_two_leaders_one_acts(cluster: Cluster, shop: Shop, release: st
     between = [entry for entry in first.trail.writes() if acquired <= _begun(entry) <= ended]
     assert {what(entry) for entry in between} <= {("update", "leases")}
     assert all(entry["responseStatus"]["code"] == 409 for entry in between)
-    await _bought_once(shop, first, second, pods=3 * len(WORKLOADS))
-
-
-async def _bought_once(shop: Shop, *controllers: Controller, pods: int) -> None:
-    nodes = await shop.nodes()
-    assert len(nodes) == machines_for(pods)
-    created = [name for each in controllers for name in names(each.trail.writes(), "create", "nodes")]
-    assert sorted(created) == nodes
+    await check_bought_once(shop, first.trail.writes() + second.trail.writes(), pods=3 * len(WORKLOADS))
 
 
 def _by(account: Installed, kubeconfig: Path) -> Installed:
