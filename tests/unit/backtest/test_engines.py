@@ -53,7 +53,9 @@ def test_documents_keep_the_bounds_and_the_ratio_of_limits(engine: str) -> None:
     assert (mpa.spec.constraints.global_.min_replicas, mpa.spec.constraints.global_.max_replicas) == (2, 200)
     assert mpa.spec.constraints.container[0].limits is Limits.KEEP_RATIO
     # What follows is who decides on nodes.
-    assert engine.startswith(mpa.spec.policy.engine)
+    named = mpa.spec.policy.engine
+    assert named is not None
+    assert engine.startswith(named)
 
 
 def test_static_stands_at_the_peak() -> None:
