@@ -8,11 +8,12 @@ REAL := $(wildcard $(addprefix tests/,integration e2e))
 HASHED := --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 IMAGE_LOCK := uv pip compile $(HASHED) -c requirements.lock
 LOCKED := --extra forecast --extra backtest --extra ui --extra dev
-.PHONY: demo check test bench bench-cluster cluster-up cluster-down fmt lint types imports unit docs render lock clean
+.PHONY: demo check test real bench bench-cluster cluster-up cluster-down fmt lint types imports unit docs render lock clean
 
 demo: $(READY) ; $(BIN)/python -m autoscaler backtest demo --output build/demo.html
 check: lint types imports docs unit
-test: check ; $(if $(REAL),$(BIN)/pytest -n 2 $(REAL) || { echo "Once more, one at a time: a busy machine may have kept real components from answering in time."; $(BIN)/pytest $(REAL); })
+test: check $(if $(REAL),real)
+real: $(READY) ; $(BIN)/pytest -n 2 $(REAL) || { echo 'What failed goes once more, one at a time: a busy machine may have kept real components from answering in time.'; $(BIN)/pytest --last-failed --last-failed-no-failures none $(REAL); }
 bench: $(READY) ; $(BIN)/python -m tests.bench
 bench-cluster: $(READY) ; $(BIN)/python -m tests.bench_cluster
 cluster-up: $(READY) ; @$(BIN)/python -m tests.cluster up
