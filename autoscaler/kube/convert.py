@@ -2,7 +2,7 @@
 Documents of other autoscalers as documents of ours, and what that leaves out.
 
 An HPA (or ScaledObject) and a VPA on one workload become one mpa. Engines
-default to those that decide as the original does: hpa, vpa, hpa+vpa, mpa.
+default to those that decide as the original does: hpa, vpa, hpa+vpa, keda, mpa.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _one(part: Part, engine: str, notes: list[Note]) -> dict[str, Any]:
     if engine == JOINT and not (part.horizontal and part.vertical):
         side = "requests, too: constraints.container bounds them" if part.horizontal else "replicas, too"
         notes.append(Note(source=part.source.title, path="", message=f"engine joint sets {side}", lost=False))
-    return _spec(part, part.constraints, engine or part.engine, mode=part.mode, policy=part.policy)
+    return _spec(part, part.constraints, engine or part.engine, notes, mode=part.mode)
 
 
 def _both(counting: Part, sizing: Part, engine: str, notes: list[Note]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _both(counting: Part, sizing: Part, engine: str, notes: list[Note]) -> dict[
         told = f"the mpa acts, as {counting.source.title} does: sizes are neither told nor changed"
         notes.append(Note(source=title, path="spec.updatePolicy.updateMode", message=told))
         nothing: dict[str, Any] = {"containerControlledResources": []}
-        return _spec(counting, nothing, engine or counting.engine, mode="Auto", policy=counting.policy)
+        return _spec(counting, nothing, engine or counting.engine, notes, mode="Auto")
     # Initial: new pods get new sizes, running ones keep theirs, while replicas go on to change.
     resize = "OnRestart" if sizing.mode == "Initial" else sizing.policy["resize"]
     names = list(sizing.constraints["containerControlledResources"])
@@ -189,7 +189,7 @@ def _both(counting: Part, sizing: Part, engine: str, notes: list[Note]) -> dict[
         notes.append(Note(source=title, path="spec.resourcePolicy", message=told))
     left = [name for name in names if name not in taken]
     constraints = {**sizing.constraints, "containerControlledResources": left}
-    return _spec(counting, constraints, engine or "hpa+vpa", mode="Auto", policy={**counting.policy, "resize": resize})
+    return _spec(counting, constraints, engine or "hpa+vpa", notes, mode="Auto", resize=resize)
 
 
 def _scaled_on(part: Part) -> set[str]:
@@ -199,11 +199,15 @@ def _scaled_on(part: Part) -> set[str]:
 
 
 def _spec(
-    part: Part, constraints: Mapping[str, Any], engine: str, *, mode: str, policy: Mapping[str, Any]
+    part: Part, constraints: Mapping[str, Any], engine: str, notes: list[Note], *, mode: str, resize: str = ""
 ) -> dict[str, Any]:
-    found = {"scaleTargetRef": part.target, **given(goals=part.goals)}
-    bounds = {**given(**{"global": part.bounds}), **constraints}
-    return {**found, **given(constraints=bounds), "policy": {"updateMode": mode, "engine": engine, **policy}}
+    """Return the spec of a part under an engine, which may not be its own; what that loses is noted."""
+    other = part.elsewhere if engine != part.engine else None
+    notes += other.notes if other else ()
+    bounds = {**given(**{"global": other.bounds if other else part.bounds}), **constraints}
+    policy = other.policy if other else {**part.policy, **given(params=part.params)}
+    found = {"scaleTargetRef": part.target, **given(goals=part.goals, constraints=bounds)}
+    return {**found, "policy": {"updateMode": mode, "engine": engine, **policy, **given(resize=resize)}}
 
 
 def _named_apart(made: Sequence[Made], notes: list[Note]) -> list[Made]:

@@ -6,6 +6,7 @@ What nobody has taken is lost, and said so: that way nothing is lost in silence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,6 +81,19 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._wrong(name, value, "a whole number")
         return value
+
+    def number(self, name: str) -> int | float | None:
+        """Return a finite number, given as such or as text; None where it is not given."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self._wrong(name, text, "a finite number")
+        return int(value) if value.is_integer() else value
 
     def words(self, name: str) -> list[str] | None:
         """Return a list of texts, None where it is not given."""

@@ -1,29 +1,46 @@
 """
 KEDA's ScaledObject in our words (keda.sh/v1alpha1, version 2.21).
 
-KEDA goes from nothing to one by itself and leaves the rest to an HPA that it
-makes: so the engine is `hpa`. What has no equivalent is noted.
+The engine is `keda`, which wakes, rests and falls back as the peer does. Under
+another engine (joint, or beside a VPA) that is left out, and noted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from autoscaler.kube.convert_cron import window_minutes
-from autoscaler.kube.convert_fields import Fields, Source, given
-from autoscaler.kube.convert_parts import Part, target_of
-from autoscaler.model.spec import Duration, encode_hook
+from autoscaler.kube.convert_fields import Fields, Note, Source, given
+from autoscaler.kube.convert_parts import Elsewhere, Part, target_of
+from autoscaler.kube.convert_triggers import Triggers, triggers_of
+from autoscaler.recommend.keda_formula import modifier_names
 
 _ANNOTATION = "autoscaling.keda.sh/"
 _PAUSES = {
     "paused": {"up": True, "down": True},
-    "paused-replicas": {"up": True, "down": True},
     "paused-scale-in": {"down": True},
     "paused-scale-out": {"up": True},
 }
-_COOLDOWN_SECONDS = 300
+_DEFAULTS = {"polling_seconds": 30, "cooldown_seconds": 300, "initial_cooldown_seconds": 0}
+"""Of KEDA and of the engine alike."""
 _NEVER_BELOW_ONE = ("Resource", "ContainerResource")
 """Metrics of pods: with nothing but them no pod could be woken from zero."""
+_WITHOUT = {
+    "fallback": "while a metric is missing, replicas are held; other metrics may still raise them",
+    "advanced.scalingModifiers": "each metric counts by itself: write goals.formula over their names",
+    "initialCooldownPeriod": "a new workload is scaled from the first turn on",
+    "idleReplicaCount": "idle or not, there are at least minReplicaCount pods",
+    "cooldownPeriod": "the last pod goes as behavior.scaleDown.stabilizationWindowSeconds (300) allows",
+}
+"""What the fields come to under another engine, by path."""
+_FIELDS = {
+    "fallback": "fallback",
+    "modifiers": "advanced.scalingModifiers",
+    "initial_cooldown_seconds": "initialCooldownPeriod",
+    "active_replicas": "idleReplicaCount",
+    "cooldown_seconds": "cooldownPeriod",
+}
+"""Where the parameters of the engine come from."""
 
 
 def part_of_scaled_object(source: Source, spec: Fields, metadata: Fields) -> Part | None:
@@ -31,138 +48,145 @@ def part_of_scaled_object(source: Source, spec: Fields, metadata: Fields) -> Par
     target = target_of(spec, "scaleTargetRef", unused=("envSourceContainerName",))
     low, high = spec.count("minReplicaCount") or 0, spec.count("maxReplicaCount")
     most = 100 if high is None else high
-    metrics, schedules = _triggers(spec, low=low, high=most)
-    bounds = _bounds(spec, metrics, schedules, low=low, high=most) if metrics or schedules else {}
-    _note_times(spec, low=low)
-    spec.lose("fallback", "while a metric is missing, replicas are held; other metrics may still raise them")
-    behavior = _advanced(spec.part("advanced"))
-    pause = _pause(metadata.part("annotations"))
+    idle = _idle(spec, low=low)
+    triggers = triggers_of(spec, sleeps=low == 0 or idle is not None, high=most)
+    params = {**_times(spec), **given(fallback=_fallback(spec.part("fallback")), workloads=list(triggers.workloads))}
+    if idle is not None:
+        params["active_replicas"] = low
+    behavior, modifiers = _advanced(spec.part("advanced"), triggers)
+    params.update(given(modifiers=modifiers))
+    annotations = metadata.part("annotations")
+    pause = _pause(annotations)
+    forced = annotations.text(_ANNOTATION + "force-activation") == "true"
+    stand = annotations.count(_ANNOTATION + "paused-replicas")
+    params.update(given(force_activation=forced or None, paused_replicas=stand))
+    least = _least(spec, triggers, low if idle is None else idle) if not triggers.is_empty else 0
     spec.left()
-    if not metrics and not schedules:
+    if triggers.is_empty:
         spec.note("triggers", "none is left to scale by: no document is written")
         return None
+    policy = given(behavior=behavior, schedules=list(triggers.schedules))
     return Part(
         source=source,
         target=target,
         horizontal=True,
-        engine="hpa",
-        goals=given(metrics=metrics),
-        bounds=bounds,
-        policy=given(behavior=behavior, schedules=schedules, pause=pause),
+        engine="keda",
+        goals=given(metrics=list(triggers.metrics)),
+        bounds={"minReplicas": least, "maxReplicas": most},
+        policy={**policy, **given(pause=pause)},
+        params=params,
+        elsewhere=Elsewhere(
+            bounds=_bounds_elsewhere(triggers, low=low, high=most),
+            policy={**policy, **given(pause=pause if stand is None else _PAUSES["paused"])},
+            notes=_notes_elsewhere(source, params, triggers, low=low),
+        ),
     )
 
 
-def _triggers(spec: Fields, *, low: int, high: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the metrics, and the schedules with the largest last: of two that are open, the last counts."""
-    metrics: list[dict[str, Any]] = []
-    schedules: list[dict[str, Any]] = []
-    for index, trigger in enumerate(spec.parts("triggers")):
-        kind = trigger.text("type")
-        name = trigger.text("name") or f"{kind}-{index}"
-        trigger.ignore(["useCachedMetrics"])
-        if kind in ("cpu", "memory"):
-            metrics.append(_resource(kind, trigger, trigger.part("metadata")))
-        elif kind == "prometheus":
-            metrics.append(_prometheus(name, trigger, trigger.part("metadata"), low=low))
-        elif kind == "cron":
-            schedules += _schedule(name, trigger, trigger.part("metadata"), high=high)
-        else:
-            trigger.ignore(trigger.names())
-            trigger.note("", f"trigger {kind}: export its number to Prometheus, and scale by a Prometheus metric")
-        trigger.lose("authenticationRef", "the controller logs in to its metrics source as its flags say")
-        trigger.left()
-    return metrics, sorted(schedules, key=lambda schedule: int(schedule["minReplicas"]))
+def _idle(spec: Fields, *, low: int) -> int | None:
+    """Return the replicas while idle, None where there is no such mode."""
+    idle = spec.count("idleReplicaCount")
+    if idle is not None and idle >= low:
+        spec.note("idleReplicaCount", f"{idle} is not below minReplicaCount, {low}: KEDA allows nothing else")
+        return None
+    return idle
 
 
-def _resource(resource: str, trigger: Fields, metadata: Fields) -> dict[str, Any]:
-    kind = trigger.text("metricType") or metadata.text("type", "Utilization")
-    if kind == "Utilization":
-        target: dict[str, Any] = {"type": kind, "averageUtilization": metadata.count("value")}
-    else:
-        target = {"type": kind, "averageValue": metadata.text("value")}
-    container = metadata.text("containerName")
-    metadata.left()
-    if container:
-        inner = {"name": resource, "container": container, "target": target}
-        return {"type": "ContainerResource", "containerResource": inner}
-    return {"type": "Resource", "resource": {"name": resource, "target": target}}
+def _times(spec: Fields) -> dict[str, Any]:
+    """Return the times that are not KEDA's defaults."""
+    fields = zip(_DEFAULTS, ("pollingInterval", "cooldownPeriod", "initialCooldownPeriod"), strict=True)
+    found = {name: spec.count(field) for name, field in fields}
+    return {name: value for name, value in found.items() if value not in (None, _DEFAULTS[name])}
 
 
-def _prometheus(name: str, trigger: Fields, metadata: Fields, *, low: int) -> dict[str, Any]:
-    metadata.ignore(["metricName"])
-    server = metadata.text("serverAddress")
-    if server:
-        metadata.note("serverAddress", f"{server}: the controller asks the one that its flags name", lost=False)
-    zero = metadata.text("ignoreNullValues", "true") == "true"
-    if zero:
-        metadata.note("ignoreNullValues", "a query without result means 0, as KEDA has it; Hold is safer", lost=False)
-    kind = trigger.text("metricType", "AverageValue")
-    threshold = metadata.text("threshold")
-    activation = metadata.text("activationThreshold", "0")
+def _fallback(fallback: Fields) -> dict[str, Any]:
     found = {
-        "name": name,
-        "query": metadata.text("query"),
-        "target": {"type": kind, "value" if kind == "Value" else "averageValue": threshold},
-        # Without a fixed minimum the workload wakes above it; with one it never sleeps.
-        **({"activation": activation} if low == 0 else {}),
-        **({"absent": "Zero"} if zero else {}),
+        "failure_threshold": fallback.count("failureThreshold"),
+        "replicas": fallback.count("replicas"),
+        "behavior": fallback.text("behavior"),
     }
-    metadata.left()
-    return {"type": "Prometheus", "prometheus": found}
+    fallback.left()
+    return given(**found)
 
 
-def _schedule(name: str, trigger: Fields, metadata: Fields, *, high: int) -> list[dict[str, Any]]:
-    """Return the schedule of a cron trigger, none where its windows are not all of one length."""
-    start, end = metadata.text("start"), metadata.text("end")
-    zone, wanted = metadata.text("timezone", "UTC"), metadata.count("desiredReplicas")
-    metadata.left()
-    try:
-        minutes = window_minutes(start, end)
-    except ValueError as cause:
-        trigger.note("metadata", str(cause))
-        return []
-    if minutes is None or wanted is None:
-        trigger.note("metadata", f"from {start!r} to {end!r} is not always equally long, or longer than a week")
-        return []
-    found = {"name": name, "schedule": start, "timeZone": zone, "duration": encode_hook(Duration(60 * minutes))}
-    return [{**found, "minReplicas": min(wanted, high)}]
-
-
-def _bounds(
-    spec: Fields, metrics: list[dict[str, Any]], schedules: list[dict[str, Any]], *, low: int, high: int
-) -> dict[str, Any]:
-    """Return minReplicas and maxReplicas."""
-    spec.lose("idleReplicaCount", f"idle or not, there are at least minReplicaCount pods, {low}")
-    if all(metric["type"] in _NEVER_BELOW_ONE for metric in metrics) and low == 0:
+def _least(spec: Fields, triggers: Triggers, low: int) -> int:
+    """Return the fewest replicas: none need a trigger that sees work without pods (KEDA's webhook asks for it too)."""
+    if low == 0 and _is_blind(triggers) and not triggers.schedules and not triggers.workloads:
         spec.note("minReplicaCount", "0 needs a metric that sees work without pods: 1 remains")
-        low = 1
-    # Schedules alone: outside of them nothing moves the workload.
-    return {"minReplicas": low, "maxReplicas": high if metrics or not schedules else low}
+        return 1
+    return low
 
 
-def _note_times(spec: Fields, *, low: int) -> None:
-    spec.ignore(["pollingInterval"])
-    cooldown = spec.count("cooldownPeriod")
-    if low == 0 and cooldown not in (None, _COOLDOWN_SECONDS):
-        spec.note(
-            "cooldownPeriod",
-            f"{cooldown} s: the last pod goes as behavior.scaleDown.stabilizationWindowSeconds (300) allows",
+def _is_blind(triggers: Triggers) -> bool:
+    return all(metric["type"] in _NEVER_BELOW_ONE for metric in triggers.metrics)
+
+
+def _bounds_elsewhere(triggers: Triggers, *, low: int, high: int) -> dict[str, int]:
+    """Return the bounds under another engine, which sees neither schedules nor counts of pods as triggers."""
+    least = max(low, 1) if _is_blind(triggers) else low
+    # Without a metric nothing moves the workload outside of its schedules.
+    return {"minReplicas": least, "maxReplicas": high if triggers.metrics else least}
+
+
+def _notes_elsewhere(source: Source, params: Mapping[str, Any], triggers: Triggers, *, low: int) -> tuple[Note, ...]:
+    notes = [
+        Note(source=source.title, path=f"spec.{path}", message=_WITHOUT[path])
+        for name, path in _FIELDS.items()
+        if name in params and (name != "cooldown_seconds" or low == 0)
+    ]
+    notes += [
+        Note(source=source.title, path=path, message="only engine keda counts pods: export their number to Prometheus")
+        for path in triggers.workload_paths
+    ]
+    if low == 0 and _is_blind(triggers) and (triggers.schedules or triggers.workloads):
+        told = "0 needs a metric that sees work without pods: 1 remains"
+        notes.append(Note(source=source.title, path="spec.minReplicaCount", message=told))
+    annotated = {"paused_replicas": "replicas stay as they are", "force_activation": "nothing is kept awake"}
+    notes += [
+        Note(
+            source=source.title,
+            path=f"metadata.annotations.{_ANNOTATION}{name.replace('_', '-')}",
+            message=told,
         )
-    if spec.count("initialCooldownPeriod"):
-        spec.note("initialCooldownPeriod", "a new workload is scaled from the first turn on")
+        for name, told in annotated.items()
+        if name in params
+    ]
+    return tuple(notes)
 
 
-def _advanced(advanced: Fields) -> Any:
-    """Return the behaviour of the HPA that KEDA makes."""
+def _advanced(advanced: Fields, triggers: Triggers) -> tuple[Any, dict[str, Any]]:
+    """Return the behaviour of the HPA that KEDA makes, and the formula over the triggers."""
     own = advanced.part("horizontalPodAutoscalerConfig")
     own.ignore(["name"])
     behavior = own.take("behavior")
     own.left()
     if advanced.text("restoreToOriginalReplicaCount", "false") == "true":
         advanced.note("restoreToOriginalReplicaCount", "replicas stay as they are when the document is deleted")
-    advanced.lose("scalingModifiers", "each metric counts by itself: write goals.formula over their names")
+    modifiers = _modifiers(advanced.part("scalingModifiers"), triggers)
     advanced.left()
-    return behavior
+    return behavior, modifiers
+
+
+def _modifiers(modifiers: Fields, triggers: Triggers) -> dict[str, Any]:
+    """Return the formula over the triggers, nothing where the engine cannot evaluate it."""
+    formula = modifiers.text("formula")
+    found = {
+        "target": modifiers.number("target"),
+        "activation_target": modifiers.number("activationTarget"),
+        "metric_type": modifiers.text("metricType"),
+    }
+    modifiers.left()
+    if not formula:
+        return {}
+    try:
+        unknown = sorted(modifier_names(formula) - triggers.names)
+        problem = f"it names {', '.join(unknown)}, no trigger of the document" if unknown else ""
+    except ValueError as cause:
+        problem = str(cause)
+    if problem:
+        modifiers.note("formula", f"{problem}: each metric counts by itself")
+        return {}
+    return {"formula": formula, **given(**found)}
 
 
 def _pause(annotations: Fields) -> dict[str, bool]:

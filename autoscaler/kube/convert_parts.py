@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from autoscaler.kube.convert_fields import Fields, Source, given
+from autoscaler.kube.convert_fields import Fields, Note, Source, given
 
 _V2_IN_V1 = "autoscaling.alpha.kubernetes.io/"
 _VPA_MODES = {
@@ -29,11 +29,19 @@ _LIMITS = {"RequestsAndLimits": "KeepRatio", "RequestsOnly": "RequestsOnly"}
 _RESOURCES = ("cpu", "memory")
 
 
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """What takes the place of a part's own under an engine that is not its own, and what that loses."""
+
+    bounds: dict[str, Any]
+    policy: dict[str, Any]
+    notes: tuple[Note, ...] = ()
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """
     Parts of an mpa's spec. `horizontal` and `vertical` tell which sides it decides on.
 
-    `target` is a scaleTargetRef, `mode` an updateMode.
+    `target` is a scaleTargetRef, `mode` an updateMode, `params` are those of `engine`.
     """
 
     source: Source
@@ -46,6 +54,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     bounds: dict[str, Any] = {}
     constraints: dict[str, Any] = {}
     policy: dict[str, Any] = {}
+    params: dict[str, Any] = {}
+    elsewhere: Elsewhere | None = None
 
     @property
     def workload(self) -> tuple[str, str, str]:

@@ -249,7 +249,10 @@ _RULES: Mapping[type, tuple[Rule, ...]] = {
         Rule(
             f"!has(self.constraints) || !has(self.constraints.global) || !has({_GLOBAL}) || {_GLOBAL} > 0 || "
             "!has(self.goals) || !has(self.goals.metrics) || size(self.goals.metrics) == 0 || "
-            f"self.goals.metrics.exists(m, m.type in {_list(kind.value for kind in SEES_NO_PODS)})",
+            f"self.goals.metrics.exists(m, m.type in {_list(kind.value for kind in SEES_NO_PODS)}) || "
+            "has(self.policy) && has(self.policy.engine) && self.policy.engine == 'keda' && "
+            "(has(self.policy.params) || "
+            "has(self.policy.schedules) && self.policy.schedules.exists(s, has(s.minReplicas)))",
             "constraints.global.minReplicas: 1 or more, unless an Object, External or Prometheus metric "
             "can see work without pods",
         ),

@@ -294,11 +294,25 @@ def _check_pause(pause: Pause, path: str) -> Found:
         yield f"{path}.until", pause.until, "a time such as 2030-01-31T08:00:00Z"
 
 
+def _is_blind(spec: MpaSpec) -> bool:
+    """
+    Tell whether no metric sees work while there is no pod.
+
+    Schedules and counts of pods are triggers to engine keda: its webhook refuses
+    0 for cpu and memory alone (KEDA 2.21, `apis/keda/v1alpha1/scaledobject_webhook.go`).
+    """
+    seen = any(metric.type in SEES_NO_PODS for metric in spec.goals.metrics)
+    triggered = spec.policy.engine == "keda" and (
+        bool(spec.policy.params.get("workloads"))
+        or any(schedule.min_replicas is not None for schedule in spec.policy.schedules)
+    )
+    return bool(spec.goals.metrics) and not seen and not triggered
+
+
 def _together(spec: MpaSpec) -> Found:
     """Yield what is wrong between the parts."""
     limits = spec.constraints.global_
-    blind = spec.goals.metrics and not any(metric.type in SEES_NO_PODS for metric in spec.goals.metrics)
-    if limits is not None and limits.min_replicas == 0 and blind:
+    if limits is not None and limits.min_replicas == 0 and _is_blind(spec):
         allowed = "1 or more, unless an Object, External or Prometheus metric can see work without pods"
         yield "spec.constraints.global.minReplicas", 0, allowed
     controlled = spec.constraints.container_controlled_resources or ()

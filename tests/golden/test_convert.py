@@ -45,7 +45,7 @@ def test_what_comes_out_is_valid(path: Path, engine: str) -> None:
         for document in parse_documents(ran.out, path.stem)
         if "policy" in document.value["spec"]
     }
-    assert engines <= ({"joint"} if engine == "joint" else {"hpa", "vpa", "hpa+vpa", "mpa"})
+    assert engines <= ({"joint"} if engine == "joint" else {"hpa", "vpa", "hpa+vpa", "keda", "mpa"})
 
 
 def _write() -> None:

@@ -45,6 +45,9 @@ CRON = {
 }
 
 
+PODS = {"type": "kubernetes-workload", "metadata": {"podSelector": "app=producer", "value": "5"}}
+
+
 @pytest.mark.parametrize(
     ("mode", "alone", "with_hpa"),
     [
@@ -104,15 +107,66 @@ def test_the_joint_engine_in_place_of_one_side_is_told(side: dict[str, Any]) -> 
         pytest.param([QUEUE], {"minReplicaCount": 2, "maxReplicaCount": 5}, (2, 5), id="given"),
         pytest.param([CPU], {}, (1, 100), id="cpu-alone-cannot-wake-it"),
         pytest.param([CPU, QUEUE], {}, (0, 100), id="one-that-can-is-enough"),
-        pytest.param([CRON], {"minReplicaCount": 2}, (2, 2), id="schedules-alone-hold-it-outside"),
-        pytest.param([CRON, QUEUE], {}, (0, 100), id="schedules-raise-the-minimum"),
+        pytest.param([CRON, CPU], {}, (0, 100), id="a-schedule-wakes-it"),
+        pytest.param([PODS], {}, (0, 100), id="pods-elsewhere-wake-it"),
+        pytest.param([QUEUE], {"minReplicaCount": 2, "idleReplicaCount": 0}, (0, 100), id="idle-is-the-fewest"),
+        pytest.param([QUEUE], {"minReplicaCount": 2, "idleReplicaCount": 2}, (2, 100), id="idle-must-be-fewer"),
     ],
 )
 def test_bounds_of_a_scaled_object(
     triggers: list[dict[str, Any]], spec: dict[str, Any], bounds: tuple[int, int]
 ) -> None:
-    found = spec_of(scaled_object(*triggers, **spec))["constraints"]["global"]
+    made = spec_of(scaled_object(*triggers, **spec))
+    found = made["constraints"]["global"]
+    assert made["policy"]["engine"] == "keda"
     assert (found["minReplicas"], found["maxReplicas"]) == bounds
+
+
+@pytest.mark.parametrize(
+    ("triggers", "spec", "bounds"),
+    [
+        pytest.param([QUEUE], {"minReplicaCount": 2, "idleReplicaCount": 0}, (2, 100), id="no-idle-mode"),
+        pytest.param([CRON], {"minReplicaCount": 2}, (2, 2), id="schedules-alone-hold-it-outside"),
+        pytest.param([CRON, CPU], {}, (1, 100), id="schedules-do-not-wake-it"),
+        pytest.param([PODS], {}, (1, 1), id="pods-elsewhere-are-not-counted"),
+    ],
+)
+def test_bounds_of_a_scaled_object_under_another_engine(
+    triggers: list[dict[str, Any]], spec: dict[str, Any], bounds: tuple[int, int]
+) -> None:
+    made = spec_of(scaled_object(*triggers, **spec), engine="joint")
+    assert "params" not in made["policy"]
+    assert (made["constraints"]["global"]["minReplicas"], made["constraints"]["global"]["maxReplicas"]) == bounds
+
+
+@pytest.mark.parametrize(
+    ("spec", "params"),
+    [
+        pytest.param({"pollingInterval": 30, "cooldownPeriod": 300}, None, id="defaults-need-no-words"),
+        pytest.param({"cooldownPeriod": 0}, {"cooldown_seconds": 0}, id="times"),
+        pytest.param(
+            {"fallback": {"failureThreshold": 3, "replicas": 0}},
+            {"fallback": {"failure_threshold": 3, "replicas": 0}},
+            id="fallback",
+        ),
+        pytest.param(
+            {"advanced": {"scalingModifiers": {"formula": "prometheus_0 / 2", "target": "2.5"}}},
+            {"modifiers": {"formula": "prometheus_0 / 2", "target": 2.5}},
+            id="formula",
+        ),
+        pytest.param({"advanced": {"scalingModifiers": {"formula": "1 +", "target": "2"}}}, None, id="not-a-formula"),
+    ],
+)
+def test_parameters_of_a_scaled_object(spec: dict[str, Any], params: dict[str, Any] | None) -> None:
+    assert spec_of(scaled_object(QUEUE, **spec))["policy"].get("params") == params
+
+
+def test_beside_a_vpa_the_triggers_stay_and_what_only_keda_does_is_told() -> None:
+    found = converted(scaled_object(QUEUE, fallback={"failureThreshold": 3, "replicas": 6}), vpa())
+    spec = found.documents[0].value["spec"]
+    assert spec["policy"]["engine"] == "hpa+vpa"
+    assert [note.path for note in found.lost] == ["spec.fallback"]
+    assert spec["goals"]["metrics"][0]["prometheus"]["activation"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +184,6 @@ def test_only_what_may_sleep_has_an_activation(low: int, metadata: dict[str, str
     [
         ("paused", "true", {"up": True, "down": True}),
         ("paused", "false", None),
-        ("paused-replicas", "0", {"up": True, "down": True}),
         ("paused-scale-in", "true", {"down": True}),
         ("paused-scale-out", "true", {"up": True}),
     ],
@@ -139,6 +192,13 @@ def test_pauses(annotation: str, value: str, pause: dict[str, bool] | None) -> N
     thing = scaled_object(QUEUE)
     thing["metadata"]["annotations"] = {f"autoscaling.keda.sh/{annotation}": value}
     assert spec_of(thing)["policy"].get("pause") == pause
+
+
+def test_paused_replicas_are_a_count_to_engine_keda_and_a_pause_to_others() -> None:
+    thing = scaled_object(QUEUE)
+    thing["metadata"]["annotations"] = {"autoscaling.keda.sh/paused-replicas": "0"}
+    assert spec_of(thing)["policy"]["params"] == {"paused_replicas": 0}
+    assert spec_of(thing, engine="joint")["policy"]["pause"] == {"up": True, "down": True}
 
 
 def test_nothing_that_is_given_is_lost_in_silence() -> None:
@@ -163,6 +223,7 @@ def test_a_field_that_our_document_refuses_says_so_and_writes_nothing() -> None:
         (vpa(resourcePolicy={"containerPolicies": {"a": 1}}), "spec.resourcePolicy.containerPolicies"),
         (vpa(updatePolicy={"updateMode": ["Auto"]}), "spec.updatePolicy.updateMode"),
         (scaled_object(3), "spec.triggers[0]"),  # type: ignore[arg-type]
+        (scaled_object({**PODS, "metadata": {"value": "many"}}), "spec.triggers[0].metadata.value"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(value: dict[str, Any], path: str) -> None:

@@ -13,6 +13,7 @@ from autoscaler.policy_files import dump_policies, find_problems, load_policies,
 from tests.unit.policy_files.documents import ALL, FULL_GROUP, FULL_MPA, FULL_POLICY, FULL_TENANT, GKE, changed
 
 Path_ = tuple[str | int, ...]
+SHIFT = {"name": "shift", "schedule": "0 6 * * *", "duration": "12h", "minReplicas": 3}
 
 
 def _plain(text: str) -> Any:
@@ -370,6 +371,28 @@ def test_zero_replicas_need_a_metric_that_sees_work_without_pods() -> None:
     with pytest.raises(PolicyError, match="unless an Object, External or Prometheus metric"):
         policies_of([blind], "f")
     assert policies_of([changed(_plain(FULL_MPA), ("spec", "constraints", "global", "minReplicas"), 0)], "f").mpas
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed"),
+    [
+        pytest.param({"engine": "keda"}, False, id="cpu-alone"),
+        pytest.param({"engine": "keda", "schedules": [SHIFT]}, True, id="a-schedule-is-a-trigger"),
+        pytest.param({"engine": "hpa", "schedules": [SHIFT]}, False, id="to-an-hpa-it-is-not"),
+        pytest.param(
+            {"engine": "keda", "params": {"workloads": [{"name": "p", "selector": {}, "value": 5}]}},
+            True,
+            id="pods-elsewhere-are-a-trigger",
+        ),
+        pytest.param({"engine": "keda", "params": {"workloads": []}}, False, id="none-is-not"),
+    ],
+)
+def test_engine_keda_goes_to_zero_where_a_trigger_can_wake_it(policy: dict[str, Any], *, allowed: bool) -> None:
+    value = changed(_plain(FULL_MPA), ("spec", "policy"), policy)
+    value = changed(value, ("spec", "goals"), {"metrics": value["spec"]["goals"]["metrics"][:1]})
+    value = changed(value, ("spec", "constraints"), {"global": {"minReplicas": 0}})
+    problems = [problem.path for problem in find_problems(json.dumps(value), "f")]
+    assert problems == ([] if allowed else ["spec.constraints.global.minReplicas"])
 
 
 def test_an_object_and_a_target_belong_to_one_document() -> None:
