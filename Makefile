@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := build/installed
-KEPT := -p cacheprovider -o cache_dir=build/pytest
 CHECKED := $(wildcard $(addprefix tests/,unit property golden contract scenario meta))
 REAL := $(wildcard $(addprefix tests/,integration e2e))
 HASHED := --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
@@ -14,7 +13,7 @@ LOCKED := --extra forecast --extra backtest --extra ui --extra dev
 demo: $(READY) ; $(BIN)/python -m autoscaler backtest demo --output build/demo.html
 check: lint types imports docs unit
 test: check $(if $(REAL),real)
-real: $(READY) ; $(BIN)/pytest $(KEPT) -n 2 $(REAL) || { echo 'What failed goes once more, one at a time: a busy machine may have kept real components from answering in time.'; $(BIN)/pytest $(KEPT) --last-failed --last-failed-no-failures none $(REAL); }
+real: $(READY) ; $(BIN)/pytest -n 2 $(REAL) || { echo 'What failed goes once more, one at a time: a busy machine may have kept real components from answering in time.'; $(BIN)/pytest --last-failed --last-failed-no-failures none $(REAL); }
 bench: $(READY) ; $(BIN)/python -m tests.bench
 bench-cluster: $(READY) ; $(BIN)/python -m tests.bench_cluster
 cluster-up: $(READY) ; @$(BIN)/python -m tests.cluster up
