@@ -13,6 +13,8 @@ class NodeMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     (0: not draining), `was_empty` that nothing had to move then; `replaced_by`
     names groups whose new nodes must be ready before the drain starts, with
     the sizes waited for. `recheck_at` is when its removal is to be tried again.
+    `command` names the nodes that go together, by the first of them;
+    `pods_changed_at` is when a pod last came, ended or left.
     """
 
     node: str
@@ -21,6 +23,8 @@ class NodeMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     replaced_by: tuple[tuple[str, int], ...] = ()
     was_empty: bool = False
     recheck_at: float = 0.0
+    command: str = ""
+    pods_changed_at: float = 0.0
 
 
 class GroupMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -37,6 +41,27 @@ class GroupMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     told_until: float = 0.0
 
 
+class TemplateMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the nodes of a group were made from: (since when, digest of the template), oldest first; 0 for ever."""
+
+    group: str
+    templates: tuple[tuple[float, str], ...]
+
+
+class NodeProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Nodes to disrupt together, once it has been seen again that they may go.
+
+    `method` says by which rule, `types` the machines that may replace them;
+    without any they are just removed.
+    """
+
+    at: float
+    method: str
+    nodes: tuple[str, ...]
+    types: tuple[str, ...] = ()
+
+
 class WorkloadMemory(msgspec.Struct, frozen=True, kw_only=True):
     """A recommender's own memory of one workload; `memory` is a Struct of the engine's `Memory` type."""
 
@@ -49,12 +74,14 @@ class DecisionState(msgspec.Struct, frozen=True, kw_only=True):
     """
     Losing it makes the controller slower, never unsafe.
 
-    Workloads, nodes and groups are sorted by key. Times are epoch seconds, 0 for never.
+    Workloads, nodes, groups and templates are sorted by key. Times are epoch seconds, 0 for never.
     """
 
     workloads: tuple[WorkloadMemory, ...] = ()
     nodes: tuple[NodeMemory, ...] = ()
     groups: tuple[GroupMemory, ...] = ()
+    templates: tuple[TemplateMemory, ...] = ()
+    proposal: NodeProposal | None = None
     last_scale_up_at: float = 0.0
     last_consolidation_at: float = 0.0
     last_removal_failed_at: float = 0.0

@@ -173,6 +173,8 @@ def _next_state(
         workloads=advised.memories,
         nodes=nodes.memory,
         groups=nodes.groups,
+        templates=nodes.templates,
+        proposal=nodes.proposal,
         last_scale_up_at=now if grew else state.last_scale_up_at,
         last_consolidation_at=nodes.last_consolidation_at,
         last_removal_failed_at=nodes.last_removal_failed_at,

@@ -66,6 +66,11 @@ class Steps:
             awaited.append((group, ready + count))
         return tuple(awaited)
 
+    def cordon(self, node: Node, reason: Reason) -> None:
+        """Let no more pods on the node, and no more than that."""
+        if not node.unschedulable:
+            self._cordons.append(CordonNode(node=node.name, reasons=(reason,)))
+
     def step(self, node: Node, pods: Sequence[Pod], reason: Reason | None, *, forced: bool = False) -> None:
         """Cordon, evict or delete, whichever is next; *reason* None goes on with what was begun."""
         why = reason or CONTINUED

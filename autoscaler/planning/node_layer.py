@@ -20,7 +20,7 @@ from autoscaler.model.policy import Consolidation, NodeEngine, ScalingPolicySpec
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import CPU, MEMORY
-from autoscaler.model.state import DecisionState, GroupMemory, NodeMemory
+from autoscaler.model.state import DecisionState, GroupMemory, NodeMemory, NodeProposal, TemplateMemory
 from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.cost import PurchaseLimits, money_per_hour
 from autoscaler.planning.drain import nothing_to_remove, plan_removals
@@ -45,6 +45,8 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[Note, ...] = ()
     memory: tuple[NodeMemory, ...] = ()
     groups: tuple[GroupMemory, ...] = ()
+    templates: tuple[TemplateMemory, ...] = ()
+    proposal: NodeProposal | None = None
     last_consolidation_at: float = 0.0
     last_removal_failed_at: float = 0.0
     bound_gap: float | None = None
@@ -244,6 +246,8 @@ def in_mode(plan: NodePlan, mode: UpdateMode, state: DecisionState) -> NodePlan:
         notes=(*told, *plan.notes),
         memory=tuple(NodeMemory(node=each.node, unneeded_since=each.unneeded_since) for each in plan.memory),
         groups=plan.groups,
+        templates=plan.templates,
+        proposal=plan.proposal,
         last_consolidation_at=state.last_consolidation_at,
         bound_gap=plan.bound_gap,
     )

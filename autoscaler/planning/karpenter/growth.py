@@ -51,6 +51,24 @@ def growth_of(claims: Sequence[PlannedClaim], scene: Scene, *, now: float) -> Gr
     return Growth(sizes=tuple(sizes), unmet=tuple(unmet))
 
 
+def groups_for(
+    claims: Sequence[PlannedClaim], scene: Scene, *, now: float, gained: Mapping[str, int]
+) -> dict[str, int] | None:
+    """
+    Return how many nodes each group gains when every claim takes one, None where one of them finds no room.
+
+    *gained* is what groups have been given before, in the same decision.
+    """
+    book, taken, mine = _Book(scene, now), dict(gained), dict[str, int]()
+    for claim in claims:
+        group = book.cheapest(claim, taken)
+        if group is None:
+            return None
+        taken[group.name] = taken.get(group.name, 0) + 1
+        mine[group.name] = mine.get(group.name, 0) + 1
+    return mine
+
+
 class _Book:
     """Which groups a claim may take a node of, cheapest first; claims that are alike are asked for once."""
 

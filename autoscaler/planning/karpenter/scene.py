@@ -63,6 +63,7 @@ def scene_of(
     leaving: Collection[str] = (),
     overlays: Sequence[Overlay] = (),
     limits: Mapping[str, Quantity] | None = None,
+    movable: Iterable[PodShape] = (),
 ) -> Scene:
     """
     Return what is there and what can be bought.
@@ -73,8 +74,9 @@ def scene_of(
         leaving: names of nodes that are to be taken as gone.
         overlays: changes to prices and capacities.
         limits: most of each resource over all nodes.
+        movable: shapes of pods on nodes that may have to be placed too; what they ask of labels counts.
     """
-    read = labels_read([pod.shape for pod in waiting], overlays)
+    read = labels_read([*(pod.shape for pod in waiting), *movable], overlays)
     by_pool = _groups_by_pool(snapshot.node_groups, read)
     of_group = {group.name: name for name, groups in by_pool.items() for group in groups}
     moved = {pod.key for pod in waiting}
@@ -94,6 +96,22 @@ def scene_of(
         groups=by_pool,
         labels={group.name: _known_labels(group, read) for group in snapshot.node_groups},
         conflicting=result.conflicting,
+    )
+
+
+def coming_node(group: NodeGroup, pool: str, number: int) -> ExistingNode:
+    """Return a node that has just been asked for; *number* tells those of one group apart."""
+    name = f"{group.name}/new-{number}"
+    labels = {CAPACITY_TYPE: group.capacity_type, **label_map(with_known_labels(group).labels), HOSTNAME: name}
+    return ExistingNode(
+        name=name,
+        labels=tuple(sorted(labels.items())),
+        free=room_of(group),
+        taints=group.template.taints,
+        capacity=group.template.allocatable,
+        pool=pool,
+        initialized=False,
+        registered=False,
     )
 
 

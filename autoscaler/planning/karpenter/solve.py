@@ -75,11 +75,13 @@ class SolveRules(msgspec.Struct, frozen=True, kw_only=True):
 
     *best_effort_values* lets `min_values` sink to what there is
     (`MinValuesPolicy` BestEffort). *max_types* is how many types a claim keeps.
+    With more claims than *enough* nobody wants to know the rest: it ends there.
     """
 
     respects_preferences: bool = True
     best_effort_values: bool = False
     max_types: int = MAX_IN_CLAIM
+    enough: int | None = None
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +152,7 @@ class _Solver:
     def run(self) -> Solution:
         queue = Queue(self._pods)
         refused: dict[str, tuple[Refusal, ...]] = {}
-        while (pod := queue.pop()) is not None:
+        while (pod := queue.pop()) is not None and not self._is_enough():
             reasons = self._place(pod)
             if reasons:
                 refused[pod.key] = reasons
@@ -169,6 +171,9 @@ class _Solver:
             placed=tuple((host.node.name, tuple(host.pods)) for host in self._hosts if host.pods),
             refused=tuple(sorted(refused.items())),
         )
+
+    def _is_enough(self) -> bool:
+        return self._rules.enough is not None and len(self._claims) > self._rules.enough
 
     def _place(self, pod: WaitingPod) -> tuple[Refusal, ...]:
         """Place a pod, giving up its wishes one by one; return why it fits nowhere, nothing when it was placed."""
