@@ -130,7 +130,9 @@ def selects(selector: Selector, labels: Labels) -> bool:
 
 
 def in_mode(policies: Policies, mode: UpdateMode) -> Policies:
-    """Return the same policies as if every document asked for *mode* and allowed it."""
+    """Return the same policies as if every document, and the defaults where none governs nodes, asked for *mode*."""
+    if _widest(policies) is None:
+        policies = msgspec.structs.replace(policies, scaling=(ScalingPolicy(name="default"),))
     scaling = tuple(
         msgspec.structs.replace(
             policy,

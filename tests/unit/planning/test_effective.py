@@ -203,6 +203,14 @@ def test_in_mode_lets_every_document_act() -> None:
     assert {effective.mode for effective in governed.values()} == {UpdateMode.AUTO}
 
 
+def test_in_mode_lets_nodes_act_also_where_no_policy_governs_them() -> None:
+    rules = in_mode(Policies(mpas=(mpa("web", policy={"updateMode": "Off"}),)), UpdateMode.AUTO)
+    assert cluster_rules(rules)[1].mode is UpdateMode.AUTO
+    governed = effective_policies(seen(), rules)
+    assert list(governed) == [key("web")]
+    assert governed[key("web")].mode is UpdateMode.AUTO
+
+
 def test_open_schedules_move_the_bounds() -> None:
     schedule = {"name": "sale", "schedule": "0 8 * * *", "duration": "12h", "minReplicas": 20}
     rules = Policies(mpas=(mpa("web", policy={"schedules": [schedule]}, constraints={"global": {"minReplicas": 2}}),))
