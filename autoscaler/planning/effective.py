@@ -132,7 +132,7 @@ def selects(selector: Selector, labels: Labels) -> bool:
 def in_mode(policies: Policies, mode: UpdateMode) -> Policies:
     """Return the same policies as if every document, and the defaults where none governs nodes, asked for *mode*."""
     if _widest(policies) is None:
-        policies = msgspec.structs.replace(policies, scaling=(ScalingPolicy(name="default"),))
+        policies = msgspec.structs.replace(policies, scaling=(ScalingPolicy(name="default", spec=DEFAULT_RULES),))
     scaling = tuple(
         msgspec.structs.replace(
             policy,
