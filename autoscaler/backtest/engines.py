@@ -9,14 +9,16 @@ offers; nodes are bought and consolidated by our own node engine but where the n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from autoscaler.backtest.balloons import with_balloons
+from autoscaler.backtest.past import peak_cores, weekly_schedules
+from autoscaler.errors import InputError
 from autoscaler.model.policy import (
     ActionRules,
     Constraints,
@@ -55,7 +57,6 @@ Prepare = Callable[[WorldSpec, Settings], Prepared]
 
 LADDER = tuple(step / 1000 for step in season_floor.LADDER)
 """Cores that people ask for."""
-PEAK_QUANTILE = 0.999
 _MEMORY_MARGIN = 1.15
 
 
@@ -63,6 +64,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     """
     A named way to scale. `settings` are the defaults, `sweep` further settings
     that move along its frontier; `prepare(world, settings)` gives what is run.
+    A setting of a node engine has `nodes.` before its name.
     """
 
     name: str
@@ -70,6 +72,11 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Prepare
     settings: Settings = {}
     sweep: tuple[Settings, ...] = ()
+
+    @property
+    def knobs(self) -> tuple[str, ...]:
+        """The names of its settings."""
+        return tuple(dict.fromkeys(name for each in (self.settings, *self.sweep) for name in each))
 
 
 def _static(world: WorldSpec, settings: Settings) -> Prepared:
@@ -158,40 +165,55 @@ def _batch(world: WorldSpec, settings: Settings, *, engine: str) -> Prepared:
     return world, _policies(_document(service, Goals(), rules, ("cpu", "memory")) for service in _scaled(world))
 
 
-def _with_nodes_of(world: WorldSpec, settings: Settings, *, pods: Prepare, nodes: NodeEngine) -> Prepared:
-    """Pods as *pods* prepares them, nodes by a peer's engine; its flags are the setting `nodes`."""
-    rest = {name: value for name, value in settings.items() if name != "nodes"}
+def _scheduled(world: WorldSpec, settings: Settings) -> Prepared:
+    """One CPU utilisation target, and a minimum by hour of the week at the same utilisation."""
+    documents = []
+    for service in _scaled(world):
+        windows = weekly_schedules(
+            service,
+            world,
+            cores_a_pod=settings["target"] * _cpu(service),
+            quantile=_share(settings, "quantile"),
+        )
+        rules = ActionRules(engine="hpa", schedules=windows)
+        documents.append(_document(service, Goals(metrics=(_cpu_metric(settings["target"]),)), rules, ()))
+    return world, _policies(documents)
+
+
+def _ballooned(world: WorldSpec, settings: Settings, *, pods: Prepare) -> Prepared:
+    """Pods as *pods* prepares them, and balloons for a share of what the peak of the history asks for."""
+    rest = {name: value for name, value in settings.items() if name != "share"}
+    asked = sum(peak_cores(service, world) for service in _scaled(world)) / settings["target"]
     world, policies = pods(world, rest)
-    rules = NodeRules(engine=nodes, params=settings.get("nodes", {}))
+    return with_balloons(world, cores=settings["share"] * asked), policies
+
+
+def _with_nodes_of(world: WorldSpec, settings: Settings, *, pods: Prepare, nodes: NodeEngine) -> Prepared:
+    """Pods as *pods* prepares them, nodes by a peer's engine; its flags are the settings that begin with `nodes.`."""
+    rest = {name: value for name, value in settings.items() if not name.startswith(_OF_NODES)}
+    flags = {name.removeprefix(_OF_NODES): value for name, value in settings.items() if name.startswith(_OF_NODES)}
+    world, policies = pods(world, rest)
+    rules = NodeRules(engine=nodes, params=flags)
     scaling = tuple(
         msgspec.structs.replace(each, spec=msgspec.structs.replace(each.spec, nodes=rules)) for each in policies.scaling
     )
     return world, msgspec.structs.replace(policies, scaling=scaling)
 
 
-_TARGETS: tuple[Settings, ...] = tuple({"target": target} for target in (0.5, 0.6, 0.8))
-_TUNED: tuple[Settings, ...] = tuple(
-    {"target": target, "safe": safe} for target, safe in ((0.5, 0.7), (0.6, 0.8), (0.7, 0.85), (0.8, 0.9))
-)
+_OF_NODES = "nodes."
+_TARGETS: tuple[Settings, ...] = ({"target": 0.5}, {"target": 0.8})
+_TUNED: tuple[Settings, ...] = ({"target": 0.7, "safe": 0.85}, {"target": 0.8, "safe": 0.9})
 _LINE: Settings = {"decision": "maximum", "history": 6, "ahead": 10}
 """The line of the peer's first example: records, and seconds ahead."""
-_CLUSTER_AUTOSCALER: tuple[Settings, ...] = (
-    {},
-    {"expander": "price"},
-    {
-        "scale-down-unneeded-time": "3m",
-        "scale-down-delay-after-add": "3m",
-        "scale-down-utilization-threshold": 0.65,
-        "max-drain-parallelism": 5,
-    },
-)
-"""Cluster Autoscaler's defaults, its expander for prices, and the quicker scale-down that cost-minded users set."""
+_QUICK: Settings = {
+    "nodes.scale-down-unneeded-time": "3m",
+    "nodes.scale-down-delay-after-add": "3m",
+    "nodes.scale-down-utilization-threshold": 0.65,
+    "nodes.max-drain-parallelism": 5,
+}
+"""The quicker scale-down of Cluster Autoscaler that cost-minded users set."""
 _STRONGEST = {"target": 0.85, "fill": 0.9, "replicas_at_peak": 4}
-_SEASON: tuple[Settings, ...] = tuple(
-    {"target": target, "fill": fill, "replicas_at_peak": replicas}
-    for target, fill, replicas in product((0.7, 0.8, 0.85), (0.85, 0.9), (2, 4))
-)
-"""The sweep of algorithms-2, section 1 (B3)."""
+"""Of the sweep of algorithms-2, section 1 (B3), as the points beside it are."""
 
 ENGINES = {
     engine.name: engine
@@ -219,10 +241,35 @@ ENGINES = {
                 nodes=NodeEngine.CLUSTER_AUTOSCALER,
             ),
             settings={"target": 0.7},
-            sweep=tuple(
-                {**pods, "nodes": nodes}
-                for nodes, pods in product(_CLUSTER_AUTOSCALER, ({"target": 0.7}, *_TARGETS, *_TUNED))
-                if nodes or pods != {"target": 0.7}
+            sweep=(
+                {"target": 0.8},
+                {"target": 0.7, "nodes.expander": "price"},
+                {"target": 0.8, "safe": 0.9},
+                {"target": 0.8, "safe": 0.9, "nodes.expander": "price", **_QUICK},
+            ),
+        ),
+        Engine(
+            name="cron+hpa",
+            about="HorizontalPodAutoscaler on CPU utilisation, with a minimum for each hour of the week by the history",
+            prepare=_scheduled,
+            settings={"target": 0.7, "quantile": 0.95},
+            sweep=(
+                {"target": 0.6, "quantile": 0.99},
+                {"target": 0.7, "quantile": 0.8},
+                {"target": 0.8, "quantile": 0.95},
+                {"target": 0.8, "quantile": 0.8},
+            ),
+        ),
+        Engine(
+            name="hpa+balloon",
+            about="HorizontalPodAutoscaler on CPU utilisation, and balloon pods for a share of the peak in the history",
+            prepare=partial(_ballooned, pods=partial(_utilisation, engine="hpa", controlled=())),
+            settings={"target": 0.7, "share": 0.1},
+            sweep=(
+                {"target": 0.7, "share": 0.2},
+                {"target": 0.8, "share": 0.1},
+                {"target": 0.8, "share": 0.2},
+                {"target": 0.8, "safe": 0.9, "share": 0.1},
             ),
         ),
         Engine(
@@ -236,6 +283,11 @@ ENGINES = {
             name="vpa",
             about="VerticalPodAutoscaler on CPU and memory, replicas as they are",
             prepare=_vertical,
+            sweep=(
+                {"safety_margin": 0.05},
+                {"target_cpu_percentile": 0.95},
+                {"target_cpu_percentile": 0.98, "safety_margin": 0.3},
+            ),
         ),
         Engine(
             name="mpa",
@@ -249,7 +301,12 @@ ENGINES = {
             about="hpa+vpa with requests that fit the objective and a minimum that follows the season",
             prepare=_season,
             settings=_STRONGEST,
-            sweep=tuple(settings for settings in _SEASON if settings != _STRONGEST),
+            sweep=(
+                {"target": 0.85, "fill": 0.9, "replicas_at_peak": 2},
+                {"target": 0.8, "fill": 0.9, "replicas_at_peak": 4},
+                {"target": 0.8, "fill": 0.85, "replicas_at_peak": 2},
+                {"target": 0.7, "fill": 0.85, "replicas_at_peak": 4},
+            ),
         ),
         Engine(
             name="keda",
@@ -265,7 +322,6 @@ ENGINES = {
             settings={"target": 0.7, **_LINE},
             sweep=(
                 *({**_LINE, **settings} for settings in _TARGETS),
-                {"target": 0.8, **_LINE, "history": 20, "ahead": 60},
                 {"target": 0.8, **_LINE, "history": 40, "ahead": 120},
                 {"target": 0.7, **_LINE, "decision": "mean"},
             ),
@@ -297,21 +353,21 @@ ENGINES = {
 }
 
 
-def settings_of(engine: Engine, *, sweep: bool) -> tuple[Settings, ...]:
-    """Return the settings to run, the defaults first."""
-    return (engine.settings, *(engine.sweep if sweep else ()))
+def settings_of(engine: Engine, *, sweep: bool, knobs: Mapping[str, Sequence[Any]]) -> tuple[Settings, ...]:
+    """
+    Return the settings to run, the defaults first.
 
-
-def peak_cores(service: Service, world: WorldSpec) -> float:
-    """Return the 99.9th percentile of the cores of work in the history; of the run where there is no history."""
-    if service.requests is not None:
-        cores = service.requests.astype(np.float64) * service.cores_per_request
-    elif service.cores is not None:
-        cores = service.cores.astype(np.float64)
-    else:
-        return service.idle_cores * service.replicas
-    known = cores[: world.history_steps] if world.history_steps else cores
-    return float(np.quantile(known, PEAK_QUANTILE))
+    A sweep has the engine's own points, or where *knobs* are given all combinations
+    of their values, of those that the engine has.
+    """
+    own = {name: values for name, values in knobs.items() if name in engine.knobs}
+    if not sweep:
+        return (engine.settings,)
+    if not knobs:
+        return (engine.settings, *engine.sweep)
+    combined = (dict(zip(own, values, strict=True)) for values in product(*own.values()))
+    further = ({**engine.settings, **each} for each in combined)
+    return (engine.settings, *(each for each in further if each != engine.settings))
 
 
 def right_sized(service: Service, world: WorldSpec) -> Service:
@@ -391,6 +447,13 @@ def _requests_metric(service: Service, target: float) -> MetricSpec:
             target=MetricTarget(type="AverageValue", average_value=Quantity(f"{each:.3f}")),
         ),
     )
+
+
+def _share(settings: Settings, name: str) -> float:
+    value = settings[name]
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise InputError("settings", name, value, "a number from 0 to 1")
+    return float(value)
 
 
 def _with_memory(limits: Resources, memory: int) -> Resources:

@@ -13,14 +13,19 @@ from autoscaler.backtest.results import LABELS, MEANINGS, METRICS, Failure, Outc
 from autoscaler.backtest.scenario import Scenario
 
 _TEMPLATE = Path(__file__).with_name("report.html")
-_FIRST = ("joint", "hpa+season", "hpa", "hpa+vpa", "mpa", "static", "vpa")
+_FIRST = (
+    *("joint", "hpa+season", "hpa", "hpa+vpa", "mpa", "static", "vpa"),
+    *("hpa+ca", "cron+hpa", "hpa+balloon", "keda", "phpa", "krr", "crane"),
+)
+"""Each has a colour of its own."""
 _ASSUMED = """<p>Every engine met the same load, machines, delays and faults, second for second. Nothing here was
 measured on a real cluster: traffic is replayed from the traces named in the scenario, CPU is shared by weight on each
 node, latency follows a queueing formula, pods take their start time and nodes their boot time, metrics are late,
-and nodes are billed from launch to termination. The node engine is the same under all engines: what differs is
-who decides replicas and requests.</p>
+and nodes are billed from launch to termination. The node engine is the same under all engines but those that
+name another: what differs is who decides replicas and requests.</p>
 <p>A <b>frontier</b> shows more than one setting of an engine, since any single point can be moved along it: read
 along a horizontal line (equal service) or a vertical one (equal cost). Down and to the left is better.
+A point is faint where another one costs no more and misses no more.
 Differences of a few percent between single runs are noise: repeat with <code>--seeds</code>.</p>"""
 
 

@@ -114,6 +114,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     preset: bool = True
     plots: bool = False
+    length: str = ""
+    """Only so much of the scenario, a duration; "" for all."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,14 @@ from autoscaler.backtest.collect import figures_of, series_of
 from autoscaler.backtest.engines import ENGINES, Prepared, Settings, settings_of
 from autoscaler.backtest.results import Failure, Job, Outcome, Run
 from autoscaler.backtest.scenario import Scenario, load_scenario
+from autoscaler.backtest.sweep import Knobs
 from autoscaler.backtest.workers import submitted
 from autoscaler.errors import AutoscalerError, ScenarioError
+from autoscaler.model.spec import Duration
 
 if TYPE_CHECKING:
     from autoscaler.simulator.run import Observer
+    from autoscaler.simulator.spec import WorldSpec
 
 OWN_POLICIES = "policies"
 """The engine name that stands for the documents in the scenario itself."""
@@ -25,9 +28,20 @@ Report = Callable[[int, int, Outcome], None]
 """Called with the number of jobs done, of all jobs, and the newest outcome."""
 
 
-def jobs_of(scenario: Scenario, engines: Sequence[str], *, path: str, sweep: bool = False, seeds: int = 1) -> list[Job]:
+def jobs_of(
+    scenario: Scenario,
+    engines: Sequence[str],
+    *,
+    path: str,
+    sweep: bool = False,
+    knobs: Knobs | None = None,
+    seeds: int = 1,
+    length: str = "",
+) -> list[Job]:
     """
     Return the runs of one scenario: each engine, its settings, and *seeds* seeds counted up from the scenario's.
+
+    A sweep has the settings that each engine comes with, or those that *knobs* make.
 
     Raises:
         ScenarioError: an engine is not known, or the scenario has no policies of its own.
@@ -35,7 +49,9 @@ def jobs_of(scenario: Scenario, engines: Sequence[str], *, path: str, sweep: boo
     jobs = []
     for name in engines:
         check_engine(name, scenario)
-        settings = settings_of(ENGINES[name], sweep=sweep) if name in ENGINES else (default_settings(name),)
+        settings = (
+            settings_of(ENGINES[name], sweep=sweep, knobs=knobs or {}) if name in ENGINES else (default_settings(name),)
+        )
         jobs += [
             Job(
                 scenario=path,
@@ -44,6 +60,7 @@ def jobs_of(scenario: Scenario, engines: Sequence[str], *, path: str, sweep: boo
                 seed=scenario.file.seed + offset,
                 preset=place == 0,
                 plots=place == 0 and offset == 0,
+                length=length,
             )
             for place, each in enumerate(settings)
             for offset in range(seeds)
@@ -80,6 +97,23 @@ def prepare(scenario: Scenario, engine: str, settings: Settings, *, seed: int) -
     return world, policies_of(scenario.file.policies, f"{scenario.where}: policies")
 
 
+def check_settings(jobs: Sequence[Job], world: WorldSpec) -> None:
+    """
+    Make sure that settings given by hand make documents that are valid.
+
+    Raises:
+        InputError: naming the document, the field, the value and what is allowed.
+    """
+    from autoscaler.policy_files import policies_of
+    from autoscaler.policy_files.write import policy_documents
+
+    for job in jobs:
+        if not job.preset and job.engine in ENGINES:
+            engine = ENGINES[job.engine]
+            _, policies = engine.prepare(world, {**engine.settings, **job.settings})
+            policies_of(list(policy_documents(policies)), f"--sweep: engine {job.engine}")
+
+
 def default_settings(engine: str) -> Settings:
     """Return the settings that an engine has when nothing else is said."""
     return ENGINES[engine].settings if engine in ENGINES else {}
@@ -95,6 +129,8 @@ def run_job(job: Job, *, observer: Observer | None = None) -> Run:
     from autoscaler.simulator.run import simulate
 
     scenario = load_scenario(job.scenario)
+    if job.length:
+        scenario = scenario.first(Duration(job.length))
     world, policies = prepare(scenario, job.engine, job.settings, seed=job.seed)
     result = simulate(world, policies, observer=observer)
     return Run(

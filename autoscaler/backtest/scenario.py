@@ -15,6 +15,7 @@ from autoscaler.backtest.world import build_world
 from autoscaler.documents import parse_documents, read_text
 from autoscaler.errors import ScenarioError
 from autoscaler.mismatch import convert
+from autoscaler.model.spec import Duration
 from autoscaler.simulator.spec import WorldSpec
 
 BUNDLED = Path(__file__).parent / "scenarios"
@@ -30,6 +31,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return self.file.name
+
+    def first(self, length: Duration) -> Scenario:
+        """Return the scenario with only the first *length* of its run, the faults that fall into it included."""
+        kept = min(length.seconds, self.file.length.seconds)
+        faults = tuple(fault for fault in self.file.faults if fault.at.seconds < kept)
+        file = msgspec.structs.replace(self.file, length=Duration(kept), faults=faults)
+        check_scenario(file, Field(self.where, ""))
+        return msgspec.structs.replace(self, file=file)
 
     def world(self, seed: int | None = None) -> WorldSpec:
         """

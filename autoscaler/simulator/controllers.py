@@ -59,7 +59,7 @@ def evict(world: World, row: int) -> None:
             retry_after_seconds=_RETRY_SECONDS,
         )
     world.delete_pod(row)
-    world.counters.evictions += 1
+    world.counters.evictions += not fleet.service.is_placeholder
 
 
 def disruptions_allowed(world: World, fleet: Fleet) -> int | None:

@@ -3,7 +3,7 @@ Where the simulated kube-scheduler puts pods: a placement model that lives as lo
 
 Filters and scores are `autoscaler.scheduling.simulation`'s. Every pod without
 spread constraints of its own gets the scheduler's built-in soft ones, as if a
-Service selected it. There is no preemption.
+Service selected it. Preemption: `preempting`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ class Placer:
             amount <= had.get(name) or self._simulation.free(name)[row] + had.get(name) >= amount
             for name, amount in node_demand(shape).items()
         )
+
+    def free(self, row: int, resource: str) -> int:
+        """Return how much of a resource is not asked for on the node, below 0 where too much is."""
+        return int(self._simulation.free(resource)[row])
 
     def could_ever_hold(self, row: int, shape: PodShape) -> bool:
         """Tell whether the node, were it empty, could hold the pod."""

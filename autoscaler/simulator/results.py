@@ -118,6 +118,7 @@ class Recorder:
         self._usd_per_hour = np.zeros(steps, np.float32)
         self._allowed = np.array([service.allowed_share for service in spec.services])
         self._violations = np.zeros(services)
+        self._judged = max(1, sum(not service.is_placeholder for service in spec.services))
         self._sums = dict.fromkeys(("load", "slow", "dropped", "cores", "asked", "bytes", "asked_bytes", "room"), 0.0)
         self._gaps: list[float] = []
         self._before: tuple[Counters, float, int] | None = None
@@ -127,7 +128,7 @@ class Recorder:
 
     @property
     def slo_violation_share(self) -> float:
-        return float(self._violations.sum()) / max(1, self.steps * len(self._violations))
+        return float(self._violations.sum()) / (max(1, self.steps) * self._judged)
 
     def begin(self, world: World) -> None:
         """Start to count: what the world's counters and bill say now is zero."""

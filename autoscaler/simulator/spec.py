@@ -97,6 +97,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     exports_latency: bool = True
     declares_parallelism: bool = False
     scalable: bool = True
+    is_placeholder: bool = False
+    """Its pods do nothing but hold room: their starts, waits and losses are not counted, and they miss no objective."""
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ from autoscaler.model.node import Node
 from autoscaler.model.pod import Container, PodShape, ShapeInterner, Termination
 from autoscaler.model.resources import PODS, Resources
 from autoscaler.providers.memory import Changes, Instance, MemoryCloud
-from autoscaler.simulator import controllers, faults, resizing, serving
+from autoscaler.simulator import controllers, faults, preempting, resizing, serving
 from autoscaler.simulator.fleet import Fleet
 from autoscaler.simulator.market import make_cloud, make_node
 from autoscaler.simulator.measurements import Measurements
@@ -34,6 +34,7 @@ class Counters(msgspec.Struct):
     What happened so far. `evictions` are by API and by deleting nodes under
     pods, `lost_pods` went with `lost_nodes` that the cloud took.
     `pending_seconds` adds up over pods that wait for a node.
+    Placeholders are left out.
     """
 
     oom_kills: int = 0
@@ -80,6 +81,7 @@ class World:
         self.unsettled: set[int] = set(range(len(self.fleets)))
         self.daemons = _daemon_shapes(spec.daemon_overhead)
         self._by_type: Counter[str] = Counter()
+        self._lowest_priority = min((service.priority for service in spec.services), default=0)
         self._serial = 0
         self._tried = -1
         self._new_pending = False
@@ -105,7 +107,8 @@ class World:
         self._schedule()
         self._start_ready()
         result = serving.serve_step(self)
-        self.counters.pending_seconds += len(self.waiting_since) * self.spec.step_seconds
+        waiting = sum(self._counts(row) for row in self.waiting_since)
+        self.counters.pending_seconds += waiting * self.spec.step_seconds
         self.measured.record(self, result)
         self.index += 1
         self.now = self.spec.start + (self.index - self.spec.history_steps) * self.spec.step_seconds
@@ -123,7 +126,7 @@ class World:
         self.changed_pods.add(row)
         self.changed_fleets.add(fleet.index)
         self._new_pending = True
-        self.counters.pod_starts += 1
+        self.counters.pod_starts += not fleet.service.is_placeholder
         return row
 
     def delete_pod(self, row: int) -> None:
@@ -224,15 +227,23 @@ class World:
         node = self.nodes.node(row)
         self._by_type[node.instance_type] -= 1
         victims = sorted(self.nodes.pods[row])
+        lost = sum(self._counts(pod) for pod in victims)
         for pod in victims:
             self.delete_pod(pod)
         self.placer.remove_node(row)
         self.nodes.remove(row)
         self.changed_nodes.add(node.name)
-        return len(victims)
+        return lost
+
+    def _counts(self, row: int) -> bool:
+        return not self.fleets[self.pods.service[row]].service.is_placeholder
 
     def _schedule(self) -> None:
-        """Place what waits, by priority and then age, if anything has changed since it was last tried."""
+        """
+        Place what waits, by priority and then age, if anything has changed since it was last tried.
+
+        What fits nowhere takes the place of pods of lower priority.
+        """
         if not self.waiting_since or (self.placer.change == self._tried and not self._new_pending):
             return
         pods = self.pods
@@ -243,6 +254,11 @@ class World:
                 continue
             rows = list(alike)
             nodes = self.placer.place(shape, len(rows))
+            for _ in rows[len(nodes) :] if shape.priority > self._lowest_priority else ():
+                taken = preempting.place_by_preemption(self, shape)
+                if taken is None:
+                    break
+                nodes.append(taken)
             for row, node in zip(rows, nodes, strict=False):
                 self._bind(row, node)
             if len(nodes) < len(rows):
