@@ -43,19 +43,13 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
         return self.value >= THRESHOLD
 
 
-def totals_by_pool(candidates: Iterable[Candidate], others: Iterable[tuple[str, float]] = ()) -> dict[str, PoolTotals]:
-    """
-    Return the totals of each pool that has candidates.
-
-    *others* are (pool, disruption cost) of nodes that are none: they count as disturbance, not as cost.
-    """
+def totals_by_pool(candidates: Iterable[Candidate]) -> dict[str, PoolTotals]:
+    """Return the totals of each pool; nodes that may not be disrupted count too."""
     usd: dict[str, float] = {}
     disruption: dict[str, float] = {}
     for each in candidates:
         usd[each.pool] = usd.get(each.pool, 0.0) + each.usd_per_hour
         disruption[each.pool] = disruption.get(each.pool, 0.0) + each.disruption
-    for pool, cost in others:
-        disruption[pool] = disruption.get(pool, 0.0) + cost
     return {pool: PoolTotals(usd_per_hour=usd[pool], disruption=disruption[pool]) for pool in usd}
 
 

@@ -15,20 +15,24 @@ import msgspec
 
 from autoscaler.model.plan import Note
 from autoscaler.model.pod import Pod, PodShape
-from autoscaler.model.policy import ScalingPolicySpec
+from autoscaler.model.policy import Consolidation, ScalingPolicySpec
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
 from autoscaler.planning.budgets import DisruptionRoom
 from autoscaler.planning.index import SnapshotIndex
+from autoscaler.planning.karpenter.candidates import is_reschedulable
+from autoscaler.planning.karpenter.drift import note_templates
+from autoscaler.planning.karpenter.forced import forced_out
 from autoscaler.planning.karpenter.growth import Growth, growth_of
 from autoscaler.planning.karpenter.params import KarpenterParams, param_problems, read_params
-from autoscaler.planning.karpenter.queue import WaitingPod
 from autoscaler.planning.karpenter.refusals import Refusal
+from autoscaler.planning.karpenter.removals import Turn, going_nodes, remove_nodes
+from autoscaler.planning.karpenter.rescheduling import waiting_pod
 from autoscaler.planning.karpenter.scene import Scene, scene_of
 from autoscaler.planning.karpenter.solve import Solution, solve
-from autoscaler.planning.node_layer import NodePlan, in_mode
+from autoscaler.planning.node_layer import NodePlan, in_mode, is_blind
 from autoscaler.planning.workload_actions import WorkloadActions
 from autoscaler.scheduling.requirements import label_map
 
@@ -43,7 +47,7 @@ def plan_nodes(
     room: DisruptionRoom,
 ) -> NodePlan:
     """
-    Return what to buy; *parts* are not looked at, for this engine waits to see the pods.
+    Return what to buy and what to give back; *parts* are not looked at, for this engine waits to see the pods.
 
     With parameters that it cannot take it does nothing, and says so.
     """
@@ -57,18 +61,56 @@ def plan_nodes(
     if wrong is not None:
         name, found, allowed = wrong
         return _held(state, f"nodes.params.{name}: {found!r} is not valid; allowed: {allowed}")
-    leaving = leaving_nodes(index.snapshot, state)
-    waiting = pods_to_place(index, leaving)
-    provisioned = provision(index.snapshot, rules, params, waiting=waiting, leaving=leaving)
-    plan = NodePlan(
-        actions=provisioned.growth.sizes,
-        notes=provisioned.notes,
-        memory=state.nodes,
-        groups=state.groups,
-        last_consolidation_at=state.last_consolidation_at,
-        last_removal_failed_at=state.last_removal_failed_at,
+    return in_mode(_turn(index, rules, state, params=params, room=room, blind=is_blind(advice)), rules.mode, state)
+
+
+def _turn(
+    index: SnapshotIndex,
+    rules: ScalingPolicySpec,
+    state: DecisionState,
+    *,
+    params: KarpenterParams,
+    room: DisruptionRoom,
+    blind: bool,
+) -> NodePlan:
+    snapshot, now = index.snapshot, index.snapshot.observed_at
+    forced = forced_out(
+        snapshot.nodes,
+        index.groups,
+        {each.node: each for each in state.nodes},
+        expire_seconds=params.expire_after.seconds,
+        may_begin=not blind and rules.nodes.consolidation is not Consolidation.OFF,
+        now=now,
     )
-    return in_mode(plan, rules.mode, state)
+    leaving = leaving_nodes(snapshot, state) | forced.keys()
+    provisioned = provision(snapshot, rules, params, waiting=pods_to_place(index, leaving), leaving=leaving)
+    templates = note_templates(snapshot.node_groups, state.templates, now=now)
+    removed = remove_nodes(
+        Turn(
+            index=index,
+            rules=rules,
+            state=state,
+            params=params,
+            room=room,
+            templates=templates,
+            forced=forced,
+            leaving=leaving,
+            waiting=[pod for pod in index.waiting if pod.unschedulable_since is not None],
+            nominated=frozenset(name for name, _ in provisioned.solution.placed),
+            grown={size.group: size.size for size in provisioned.growth.sizes},
+            blind=blind,
+        )
+    )
+    return NodePlan(
+        actions=(*provisioned.growth.sizes, *removed.plan.actions),
+        notes=(*provisioned.notes, *removed.plan.notes, *removed.notes),
+        memory=removed.plan.memory,
+        groups=state.groups,
+        templates=templates,
+        proposal=removed.proposal,
+        last_consolidation_at=now if removed.plan.consolidated else state.last_consolidation_at,
+        last_removal_failed_at=now if removed.failed else state.last_removal_failed_at,
+    )
 
 
 class Provisioned(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,18 +125,18 @@ def pods_to_place(index: SnapshotIndex, leaving: Collection[str]) -> list[Pod]:
     """
     Return the pods that need a place: those that the scheduler has given up on, and those of nodes going away.
 
-    Of the latter not DaemonSets' and nodes' own pods, nor what has ended or is ending.
+    Of the latter not DaemonSets' and nodes' own pods, nor what has ended or may not be evicted.
     """
     waiting = [pod for pod in index.waiting if pod.unschedulable_since is not None]
-    moved = [pod for pod in index.snapshot.pods if pod.node in leaving and _comes_again(pod)]
+    moved = [pod for pod in index.snapshot.pods if pod.node in leaving and _must_move(pod)]
     return [*waiting, *moved]
 
 
 def leaving_nodes(snapshot: ClusterSnapshot, state: DecisionState) -> frozenset[str]:
     """Return the nodes that are on their way out: no pod may count on them."""
-    draining = {each.node for each in state.nodes if each.drain_since > 0}
+    going = going_nodes(state)
     return frozenset(
-        node.name for node in snapshot.nodes if node.deleting or node.interrupt_at is not None or node.name in draining
+        node.name for node in snapshot.nodes if node.deleting or node.interrupt_at is not None or node.name in going
     )
 
 
@@ -111,19 +153,15 @@ def provision(
         return Provisioned()
     placeable = [pod for pod in waiting if () not in pod.shape.volume_terms]
     scene = scene_of(snapshot, waiting=placeable, leaving=leaving, overlays=params.overlays, limits=rules.nodes.limits)
-    pods = [
-        WaitingPod(key=pod.key, shape=pod.shape, created_at=float(int(pod.created_at)), uid=pod.uid)
-        for pod in placeable
-    ]
-    solution = solve(pods, scene.pools, cluster=scene.cluster, rules=params.solve_rules)
+    solution = solve(list(map(waiting_pod, placeable)), scene.pools, cluster=scene.cluster, rules=params.solve_rules)
     growth = growth_of(solution.claims, scene, now=snapshot.observed_at)
     shapes = {pod.key: pod.shape for pod in waiting}
     notes = (*_refused(solution, scene, shapes), *_unmet(growth, shapes), *_nowhere(waiting), *_left_out(scene))
     return Provisioned(growth=growth, solution=solution, notes=notes)
 
 
-def _comes_again(pod: Pod) -> bool:
-    return pod.is_active and pod.shape.owner_kind not in ("DaemonSet", "Node")
+def _must_move(pod: Pod) -> bool:
+    return is_reschedulable(pod) and not pod.do_not_evict
 
 
 def _held(state: DecisionState, message: str) -> NodePlan:
@@ -131,6 +169,7 @@ def _held(state: DecisionState, message: str) -> NodePlan:
         notes=(Note(target="policy/nodes", reasons=(Reason(Code.POLICY_INVALID, message),)),),
         memory=state.nodes,
         groups=state.groups,
+        templates=state.templates,
         last_consolidation_at=state.last_consolidation_at,
         last_removal_failed_at=state.last_removal_failed_at,
     )

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from autoscaler.model.resources import CPU, Resources
-from autoscaler.model.spec import Quantity, Spec, decode_hook
+from autoscaler.model.spec import Duration, Quantity, Spec, decode_hook
 from autoscaler.planning.karpenter.overlays import Overlay, overlay_problems
 from autoscaler.planning.karpenter.requirements import requirement
 from autoscaler.planning.karpenter.solve import SolveRules
@@ -62,6 +62,12 @@ class KarpenterParams(msgspec.Struct, frozen=True, kw_only=True, rename="kebab",
     min_values_policy: MinValuesPolicy = MinValuesPolicy.STRICT
     """Whether minValues may be undercut where there are not so many."""
     node_overlays: tuple[NodeOverlay, ...] = ()
+    expire_after: Duration = Duration("720h")
+    """Nodes are replaced at this age, whatever the budgets say; 0s for never."""
+    termination_grace_period: Duration | None = None
+    """Where given, drift begins with nodes whose pods must not be evicted yet."""
+    spot_to_spot_consolidation: bool = False
+    """Whether a spot node may be replaced by a cheaper spot node."""
 
     @property
     def solve_rules(self) -> SolveRules:
