@@ -29,6 +29,7 @@ COMMANDS = {
     "replay": "decide again on a decision record and compare",
     "policy": "check policy documents and test policy packs",
     "convert": "turn documents of other autoscalers into ours, and say what is lost",
+    "restore": "put back what the controller changed: requests, other autoscalers, cordons",
     "crds": "print the CustomResourceDefinitions of our kinds",
 }
 

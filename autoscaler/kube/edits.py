@@ -97,6 +97,8 @@ def restore_sizes(document: Document, *, where: str) -> None:
     """
     Undo `set_sizes`: give each container that still has what we set what it had before.
 
+    What was wished for new pods (`wish_sizes`) is forgotten, too.
+
     Raises:
         InputError: the object has no pod template, or our note on it was spoilt.
     """
@@ -107,6 +109,7 @@ def restore_sizes(document: Document, *, where: str) -> None:
         if container is not None and _has(container.get("resources") or {}, noted["set"]):
             container["resources"] = noted["was"]
     _write_note(document, ORIGINAL_REQUESTS, {})
+    _write_note(document, WANTED_REQUESTS, {})
 
 
 def wish_sizes(document: Document, sizes: Sequence[ContainerSize], *, where: str) -> None:

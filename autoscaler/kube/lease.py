@@ -49,6 +49,7 @@ class _Spec(msgspec.Struct, rename="camel"):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     lease_transitions: int | None = None
+    renew_time: datetime | None = None
 
 
 class _Record(msgspec.Struct, rename="camel"):
@@ -234,6 +235,20 @@ def _record(answer: bytes) -> _Record:
     except msgspec.MsgspecError as error:
         raise TransientError(f"the answer is no Lease: {error}", retry_after_seconds=RETRY_SECONDS) from error
     return record
+
+
+def holder_of(answer: bytes, *, now: float) -> str:
+    """
+    Return who holds a Lease as a GET of it tells, "" where nobody or only a process that is long gone.
+
+    For people's commands: *now* is compared with the time that the holder
+    wrote, with as much leeway as the lease is long for clocks that differ.
+    """
+    spec = _record(answer).spec
+    if spec.renew_time is None or spec.lease_duration_seconds is None:
+        return spec.holder_identity or ""
+    gone = now > spec.renew_time.timestamp() + 2 * spec.lease_duration_seconds
+    return "" if gone else spec.holder_identity or ""
 
 
 def _micro_time(now: float) -> str:

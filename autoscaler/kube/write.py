@@ -88,7 +88,7 @@ class KubeWriter:
         await self._change(path, lambda document: apply(document, containers, where=where))
 
     async def restore_requests(self, workload: str) -> None:
-        """Give the template the requests and limits that it had before `set_requests`."""
+        """Give the template what it had before `set_requests`, and forget what was noted for new pods."""
         path = place_of(workload, WORKLOADS, self._resources).path()
         await self._change(path, lambda document: edits.restore_sizes(document, where=f"workload {workload}"))
 

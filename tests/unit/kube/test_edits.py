@@ -75,6 +75,14 @@ def test_only_what_is_named_changes_and_the_first_state_is_kept() -> None:
     assert "annotations" not in document["metadata"]
 
 
+def test_what_was_wished_for_new_pods_is_forgotten_too() -> None:
+    document = workload(requests={"cpu": "250m"})
+    before = copy.deepcopy(document)
+    edits.wish_sizes(document, [SIZE], where="web")
+    edits.restore_sizes(document, where="web")
+    assert document == before
+
+
 def test_a_person_s_change_becomes_what_is_put_back() -> None:
     document = workload(requests={"cpu": "250m"})
     edits.set_sizes(document, [SIZE], where="web")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from autoscaler.clock import ManualClock
 from autoscaler.errors import AccessError
-from autoscaler.kube.lease import Lease
+from autoscaler.kube.lease import Lease, holder_of
 from tests.unit.kube.lease_world import LOST, Candidate, LeaseServer, Process, VirtualTime
+
+NOON = 1_780_000_000.0
 
 
 class World:
@@ -208,3 +211,16 @@ def test_times_that_are_not_safe_are_refused(seconds: tuple[float, float, float]
             renew_seconds=renew,
             retry_seconds=retry,
         )
+
+
+@pytest.mark.parametrize(
+    ("holder", "seconds_ago", "expected"), [("a", 5.0, "a"), ("a", 29.0, "a"), ("a", 31.0, ""), ("", 1.0, "")]
+)
+def test_a_holder_that_is_long_gone_holds_nothing(holder: str, seconds_ago: float, expected: str) -> None:
+    renewed = datetime.fromtimestamp(NOON, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed}
+    assert holder_of(json.dumps({"spec": spec}).encode(), now=NOON + seconds_ago) == expected
+
+
+def test_a_lease_that_tells_no_times_is_held() -> None:
+    assert holder_of(b'{"spec": {"holderIdentity": "a"}}', now=NOON) == "a"
