@@ -110,16 +110,16 @@ async def test_an_event_that_repeats_is_one_that_counts(cluster: Cluster, namesp
     recorder = EventRecorder(cluster.admin, CLOCK, refresh_seconds=0.0)
     about = Regarding("apps/v1", "Deployment", "web", namespace, "uid-1")
     for count in range(3):
-        note = f"{count} → {count + 1} replicas"
-        event = ObjectEvent(regarding=about, reason="ScaledUp", action="Scale", note=note)
+        note = f"no reading for {count} s"
+        event = ObjectEvent(regarding=about, reason="Held", action="Hold", note=note, warning=True)
         assert await recorder.publish([event]) == Counts(written=1)
     (stored,) = json.loads(await cluster.admin.get(EVENTS.to(namespace=namespace)))["items"]
     assert stored["series"]["count"] == 3
-    assert stored["note"] == "0 → 1 replicas"
+    assert stored["note"] == "no reading for 0 s"
     # As kubectl sees it.
     (legacy,) = json.loads(await cluster.admin.get(f"/api/v1/namespaces/{namespace}/events"))["items"]
     assert legacy["involvedObject"]["uid"] == "uid-1"
-    assert (legacy["reason"], legacy["reportingComponent"]) == ("ScaledUp", "podnode.io/autoscaler")
+    assert (legacy["reason"], legacy["reportingComponent"]) == ("Held", "podnode.io/autoscaler")
 
 
 async def test_events_about_nodes_and_in_namespaces_that_are_gone(cluster: Cluster, namespace: str) -> None:
