@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from autoscaler.backtest.balloons import with_balloons
+from autoscaler.backtest.karpenter import CONSOLIDATION, with_karpenter
 from autoscaler.backtest.past import peak_cores, weekly_schedules
 from autoscaler.errors import InputError
 from autoscaler.model.policy import (
@@ -200,6 +201,13 @@ def _with_nodes_of(world: WorldSpec, settings: Settings, *, pods: Prepare, nodes
     return world, msgspec.structs.replace(policies, scaling=scaling)
 
 
+def _on_karpenter(world: WorldSpec, settings: Settings, *, pods: Prepare) -> Prepared:
+    """Pods as *pods* prepares them, nodes by Karpenter."""
+    rest = {name: value for name, value in settings.items() if name != CONSOLIDATION and not name.startswith(_OF_NODES)}
+    world, policies = pods(world, rest)
+    return world, with_karpenter(policies, settings)
+
+
 _OF_NODES = "nodes."
 _TARGETS: tuple[Settings, ...] = ({"target": 0.5}, {"target": 0.8})
 _TUNED: tuple[Settings, ...] = ({"target": 0.7, "safe": 0.85}, {"target": 0.8, "safe": 0.9})
@@ -212,6 +220,11 @@ _QUICK: Settings = {
     "nodes.max-drain-parallelism": 5,
 }
 """The quicker scale-down of Cluster Autoscaler that cost-minded users set."""
+_ON_KARPENTER: tuple[Settings, ...] = (
+    {"target": 0.7, "consolidation": "balanced"},
+    {"target": 0.8, "safe": 0.9, "consolidation": "aggressive"},
+    {"target": 0.8, "safe": 0.9, "consolidation": "balanced"},
+)
 _STRONGEST = {"target": 0.85, "fill": 0.9, "replicas_at_peak": 4}
 """Of the sweep of algorithms-2, section 1 (B3), as the points beside it are."""
 
@@ -247,6 +260,20 @@ ENGINES = {
                 {"target": 0.8, "safe": 0.9},
                 {"target": 0.8, "safe": 0.9, "nodes.expander": "price", **_QUICK},
             ),
+        ),
+        Engine(
+            name="hpa+karpenter",
+            about="HorizontalPodAutoscaler on CPU utilisation, Karpenter for nodes",
+            prepare=partial(_on_karpenter, pods=partial(_utilisation, engine="hpa", controlled=())),
+            settings={"target": 0.7, "consolidation": "aggressive"},
+            sweep=_ON_KARPENTER,
+        ),
+        Engine(
+            name="hpa+vpa+karpenter",
+            about="HorizontalPodAutoscaler on CPU utilisation, VerticalPodAutoscaler on memory, Karpenter for nodes",
+            prepare=partial(_on_karpenter, pods=partial(_utilisation, engine="hpa+vpa", controlled=("memory",))),
+            settings={"target": 0.7, "consolidation": "aggressive"},
+            sweep=_ON_KARPENTER,
         ),
         Engine(
             name="cron+hpa",

@@ -15,7 +15,7 @@ from autoscaler.backtest.scenario import Scenario
 _TEMPLATE = Path(__file__).with_name("report.html")
 _FIRST = (
     *("joint", "hpa+season", "hpa", "hpa+vpa", "mpa", "static", "vpa"),
-    *("hpa+ca", "cron+hpa", "hpa+balloon", "keda", "phpa", "krr", "crane"),
+    *("hpa+ca", "hpa+karpenter", "hpa+vpa+karpenter", "cron+hpa", "hpa+balloon", "keda", "phpa", "krr", "crane"),
 )
 """Each has a colour of its own."""
 _ASSUMED = """<p>Every engine met the same load, machines, delays and faults, second for second. Nothing here was
