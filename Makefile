@@ -7,7 +7,7 @@ CHECKED := $(wildcard $(addprefix tests/,unit property golden contract scenario 
 REAL := $(wildcard $(addprefix tests/,integration e2e))
 HASHED := --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 IMAGE_LOCK := uv pip compile $(HASHED) -c requirements.lock
-LOCKED := --extra forecast --extra backtest --extra ui --extra dev
+LOCKED := --extra aws --extra forecast --extra backtest --extra ui --extra dev
 .PHONY: demo check test real bench bench-cluster cluster-up cluster-down fmt lint types imports unit docs render lock clean
 
 demo: $(READY) ; $(BIN)/python -m autoscaler backtest demo --output build/demo.html
@@ -26,7 +26,7 @@ imports: $(READY) ; $(BIN)/lint-imports --no-logo
 unit: $(READY) ; $(BIN)/pytest -n 2 --doctest-modules autoscaler $(CHECKED)
 docs: $(READY) ; $(BIN)/python -m autoscaler.cli.reference . && $(BIN)/mkdocs build --strict --quiet
 render: $(READY) ; $(BIN)/python -m tests.deploy.render
-lock: ; uv pip compile setup.cfg $(LOCKED) $(HASHED) -o requirements.lock && $(IMAGE_LOCK) setup.cfg -o deploy/requirements-slim.lock && $(IMAGE_LOCK) setup.cfg --extra forecast --extra backtest --extra ui -o deploy/requirements-full.lock && echo 'setuptools>=80' | $(IMAGE_LOCK) - -o deploy/requirements-build.lock
+lock: ; uv pip compile setup.cfg $(LOCKED) $(HASHED) -o requirements.lock && $(IMAGE_LOCK) setup.cfg -o deploy/requirements-slim.lock && $(IMAGE_LOCK) setup.cfg --extra aws --extra forecast --extra backtest --extra ui -o deploy/requirements-full.lock && echo 'setuptools>=80' | $(IMAGE_LOCK) - -o deploy/requirements-build.lock
 clean: ; rm -rf .venv build
 
 $(VENV)/locked: requirements.lock ; $(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)' && $(PYTHON) -m venv --clear $(VENV) && $(BIN)/pip install -q --require-hashes -r $< && touch $@
