@@ -12,6 +12,8 @@ from autoscaler.planning.windows import Window, window_key, windows_of
 
 _LONGEST_MINUTES = 7 * 24 * 60
 """A window is at most a week: what lasts longer is a bound, not a schedule."""
+_QUARTER = 15
+"""Minutes: clocks of time zones differ by whole quarters of an hour."""
 
 
 def open_windows(policies: Policies, at: float) -> tuple[str, ...]:
@@ -24,13 +26,27 @@ def open_windows(policies: Policies, at: float) -> tuple[str, ...]:
 def _is_open(window: Window, minute: int) -> bool:
     """Tell whether the line names one of the minutes since which the window's length has not passed."""
     text, zone, seconds = window
+    length = min(max(1, -(-int(seconds) // 60)), _LONGEST_MINUTES)
+    first = minute - length + 1
+    quarters = range(minute // _QUARTER, first // _QUARTER - 1, -1)
+    return any(first <= named <= minute for quarter in quarters for named in _named(text, zone, quarter))
+
+
+@lru_cache(maxsize=65_536)
+def _named(text: str, zone: str, quarter: int) -> tuple[int, ...]:
+    """Return the minutes that the line names in a quarter of an hour, in which hour and day are the same anywhere."""
     try:
         line, calendar = _line(text), _calendar(zone)
     except ValueError:
         # The documents were checked when they were read; one that cannot be read here opens nothing.
-        return False
-    length = min(max(1, -(-int(seconds) // 60)), _LONGEST_MINUTES)
-    return any(_names(line, calendar, minute - back) for back in range(length))
+        return ()
+    then = datetime.fromtimestamp(quarter * _QUARTER * 60, calendar)
+    weekday = (then.weekday() + 1) % 7
+    return tuple(
+        quarter * _QUARTER + more
+        for more in range(_QUARTER)
+        if line.names(minute=then.minute + more, hour=then.hour, day=then.day, month=then.month, weekday=weekday)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -44,9 +60,3 @@ def _calendar(zone: str) -> tzinfo:
         return UTC if zone == "UTC" else ZoneInfo(zone)
     except (ZoneInfoNotFoundError, OSError) as problem:
         raise ValueError(f"{zone!r} is not a time zone") from problem
-
-
-def _names(line: CronLine, calendar: tzinfo, minute: int) -> bool:
-    then = datetime.fromtimestamp(minute * 60, calendar)
-    weekday = (then.weekday() + 1) % 7
-    return line.names(minute=then.minute, hour=then.hour, day=then.day, month=then.month, weekday=weekday)
