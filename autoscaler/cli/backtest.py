@@ -28,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sweep",
         nargs="?",
         action="append",
-        const="",
         type=_knob,
         metavar="KNOB=VALUE,VALUE",
         help="run further settings of each engine, for its frontier: its own, or all of the values given (repeatable)",

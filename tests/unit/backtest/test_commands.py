@@ -121,6 +121,10 @@ def test_outputs_that_cannot_be(outputs: list[str]) -> None:
         pytest.param(["tiny", "--engines", "hpa,hpa"], id="an-engine-twice"),
         pytest.param(["tiny", "--seeds", "0"], id="no-seed"),
         pytest.param(["tiny", "--jobs", "-1"], id="negative-jobs"),
+        pytest.param(["tiny", "--length", "soon"], id="not-a-length"),
+        pytest.param(["tiny", "--length", "0s"], id="no-length"),
+        pytest.param(["tiny", "--sweep", "speed=1"], id="no-such-knob"),
+        pytest.param(["tiny", "--engines", "joint", "--sweep", "utilisation=5"], id="a-value-that-is-refused"),
     ],
 )
 def test_bad_input_to_backtest_writes_nothing(
@@ -133,6 +137,28 @@ def test_bad_input_to_backtest_writes_nothing(
         backtest.run(parser.parse_args([*line, "--output", str(report)]))
     assert not report.exists()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "sweep"),
+    [
+        pytest.param(["tiny"], None, id="none"),
+        pytest.param(["tiny", "--sweep"], [None], id="an-engine-s-own"),
+        pytest.param(["tiny", "--sweep", "target=0.5", "--sweep", "fill=1"], ["target=0.5", "fill=1"], id="knobs"),
+    ],
+)
+def test_what_a_sweep_may_say(line: list[str], sweep: list[str | None] | None) -> None:
+    parser = argparse.ArgumentParser()
+    backtest.add_arguments(parser)
+    assert parser.parse_args(line).sweep == sweep
+
+
+def test_a_scenario_after_sweep_is_no_knob(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    backtest.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--sweep", "tiny"])
+    assert "scenarios stand before --sweep" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", [["nope"], ["tiny", "--engine", "nope"], ["tiny", "--seed", "-1"]])
