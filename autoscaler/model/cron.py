@@ -88,8 +88,8 @@ def parse_cron(text: str) -> CronLine:
         days=days,
         months=months,
         weekdays=weekdays,
-        any_day=parts[2][0] in "*?",
-        any_weekday=parts[4][0] in "*?",
+        any_day=_is_any(parts[2]),
+        any_weekday=_is_any(parts[4]),
     )
 
 
@@ -108,6 +108,12 @@ def _values(text: str, field: _Field) -> tuple[int, ...]:
             raise ValueError(f"{part!r} is not a {field.name}: {wrong}")
         values.update(range(begin, end + 1, step))
     return tuple(sorted(values))
+
+
+def _is_any(text: str) -> bool:
+    """Tell whether a field is unrestricted: `*` among its parts, without a step above 1 (robfig/cron 3.0.1, getRange)."""
+    parts = (part.partition("/") for part in text.split(","))
+    return any(span in ("*", "?") and int(step or 1) <= 1 for span, _, step in parts)
 
 
 def _number(text: str, field: _Field) -> int:

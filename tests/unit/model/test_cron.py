@@ -41,6 +41,9 @@ def test_not_a_line(line: str) -> None:
         pytest.param("0 0 13 * fri", 13, 2, True, id="both-given-the-day-matches"),
         pytest.param("0 0 13 * fri", 14, 5, True, id="both-given-the-weekday-matches"),
         pytest.param("0 0 13 * fri", 14, 2, False, id="both-given-neither-matches"),
+        pytest.param("0 0 */2 * fri", 14, 5, True, id="a-step-restricts"),
+        pytest.param("0 0 */1 * fri", 14, 2, False, id="a-step-of-one-does-not"),
+        pytest.param("0 0 13,* * fri", 14, 2, False, id="a-star-in-a-list-does-not"),
     ],
 )
 def test_either_day_will_do_when_both_are_given(line: str, day: int, weekday: int, named: bool) -> None:
