@@ -111,7 +111,7 @@ def _values(text: str, field: _Field) -> tuple[int, ...]:
 
 
 def _is_any(text: str) -> bool:
-    """Tell whether a field is unrestricted: `*` among its parts, without a step above 1 (robfig/cron 3.0.1, getRange)."""
+    """Tell whether a field is unrestricted: `*` among its parts, with no step above 1 (robfig/cron 3.0.1, getRange)."""
     parts = (part.partition("/") for part in text.split(","))
     return any(span in ("*", "?") and int(step or 1) <= 1 for span, _, step in parts)
 
