@@ -36,8 +36,9 @@ def node_group_of(source: Source, spec: Fields) -> dict[str, Any]:
     metadata.lose("annotations", "nodes get none")
     metadata.left()
     machine.lose("startupTaints", "a node counts as ready when it says so; nobody waits for these to go")
-    machine.lose("expireAfter", "nodes are not replaced for their age")
-    machine.lose("terminationGracePeriod", "a drain waits for its pods, and gives up where one cannot go")
+    all_nodes = "under nodes.params of a ScalingPolicy with nodes.engine karpenter, for all nodes"
+    machine.lose("expireAfter", f"expire-after {all_nodes}")
+    machine.lose("terminationGracePeriod", f"termination-grace-period {all_nodes}; no pod is deleted by force")
     machine.left()
     template.left()
     _note_policy(spec)
