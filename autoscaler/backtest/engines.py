@@ -209,8 +209,8 @@ def _on_karpenter(world: WorldSpec, settings: Settings, *, pods: Prepare) -> Pre
 
 
 _OF_NODES = "nodes."
-_TARGETS: tuple[Settings, ...] = ({"target": 0.5}, {"target": 0.8})
-_TUNED: tuple[Settings, ...] = ({"target": 0.7, "safe": 0.85}, {"target": 0.8, "safe": 0.9})
+_TARGETS: tuple[Settings, ...] = ({"target": 0.6}, {"target": 0.8})
+_TUNED: tuple[Settings, ...] = ({"target": 0.8, "safe": 0.9},)
 _LINE: Settings = {"decision": "maximum", "history": 6, "ahead": 10}
 """The line of the peer's first example: records, and seconds ahead."""
 _QUICK: Settings = {
@@ -256,8 +256,6 @@ ENGINES = {
             settings={"target": 0.7},
             sweep=(
                 {"target": 0.8},
-                {"target": 0.7, "nodes.expander": "price"},
-                {"target": 0.8, "safe": 0.9},
                 {"target": 0.8, "safe": 0.9, "nodes.expander": "price", **_QUICK},
             ),
         ),
@@ -282,9 +280,7 @@ ENGINES = {
             settings={"target": 0.7, "quantile": 0.95},
             sweep=(
                 {"target": 0.6, "quantile": 0.99},
-                {"target": 0.7, "quantile": 0.8},
                 {"target": 0.8, "quantile": 0.95},
-                {"target": 0.8, "quantile": 0.8},
             ),
         ),
         Engine(
@@ -295,8 +291,6 @@ ENGINES = {
             sweep=(
                 {"target": 0.7, "share": 0.2},
                 {"target": 0.8, "share": 0.1},
-                {"target": 0.8, "share": 0.2},
-                {"target": 0.8, "safe": 0.9, "share": 0.1},
             ),
         ),
         Engine(
@@ -330,8 +324,6 @@ ENGINES = {
             settings=_STRONGEST,
             sweep=(
                 {"target": 0.85, "fill": 0.9, "replicas_at_peak": 2},
-                {"target": 0.8, "fill": 0.9, "replicas_at_peak": 4},
-                {"target": 0.8, "fill": 0.85, "replicas_at_peak": 2},
                 {"target": 0.7, "fill": 0.85, "replicas_at_peak": 4},
             ),
         ),
@@ -371,8 +363,6 @@ ENGINES = {
             prepare=_joint,
             sweep=(
                 {"utilisation": 0.75, "fill": 0.75},
-                {"utilisation": 0.85, "fill": 0.82},
-                {"utilisation": 0.95, "fill": 0.92},
                 {"utilisation": 1.0, "fill": 0.96},
             ),
         ),
