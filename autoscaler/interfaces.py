@@ -58,6 +58,14 @@ class ReportsProblems(Protocol):
     def problems(self) -> Sequence[str]: ...
 
 
+@runtime_checkable
+class KnowsMembers(Protocol):
+    """A provider that can say whose instances are whose: group by instance id, as it last listed them."""
+
+    @property
+    def members(self) -> Mapping[str, str]: ...
+
+
 class MetricsSource(Protocol):
     """Reads what was measured. Never raises for a bad value: that is `Missing`."""
 

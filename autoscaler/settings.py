@@ -65,7 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     period: Duration = Duration("15s")
     """time from one decision to the next; pods that fit nowhere are looked at within seconds"""
     provider: str = "none"
-    """who sizes node groups: kwok, or the name of an installed plug-in; none leaves nodes alone"""
+    """who sizes node groups: aws, kwok, or the name of an installed plug-in; none leaves nodes alone"""
+    aws_region: str = ""
+    """AWS region of the node groups; what AWS_REGION or the profile says if not given"""
+    aws_tag: tuple[str, ...] = ()
+    """tag that an Auto Scaling group must have to be sized, `KEY` or `KEY=VALUE`; again for more, all must be there; \
+k8s.io/cluster-autoscaler/enabled and k8s.io/cluster-autoscaler/NAME, with the cluster's name, if not given"""
     metrics_source: MetricsFrom = MetricsFrom.PROMETHEUS
     """where use is read from; metrics-api has no history, so that nothing is learned from the past"""
     policies: tuple[str, ...] = ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from autoscaler.controller.loop import Cycle
-from autoscaler.interfaces import Clock, CloudProvider, Outcome
+from autoscaler.interfaces import Clock, CloudProvider, KnowsMembers, Outcome, ReportsProblems
 from autoscaler.model.node import InstanceType, Node, NodeGroup
 from autoscaler.model.readings import Missing
 from autoscaler.telemetry.metrics import Metrics, set_by_label
@@ -74,6 +74,16 @@ class MeasuredProvider:
         self._provider = provider
         self._metrics = metrics
         self._clock = clock
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What the other left out when it last listed its groups."""
+        return self._provider.problems if isinstance(self._provider, ReportsProblems) else ()
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        """Whose instances are whose, as far as the other knows."""
+        return self._provider.members if isinstance(self._provider, KnowsMembers) else {}
 
     async def list_node_groups(self) -> Sequence[NodeGroup]:
         return await self._measured("list_node_groups", self._provider.list_node_groups())

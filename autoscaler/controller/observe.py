@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from autoscaler.controller.open_windows import open_windows
 from autoscaler.errors import AccessError, TransientError
-from autoscaler.interfaces import CloudProvider, ClusterReader, MetricsSource, ReportsProblems
+from autoscaler.interfaces import CloudProvider, ClusterReader, KnowsMembers, MetricsSource, ReportsProblems
 from autoscaler.model.node import Node, NodeGroup
 from autoscaler.model.policy import Policies
 from autoscaler.model.readings import Reading, Signal
@@ -68,16 +68,18 @@ async def observe_objects(sources: Sources, *, at: float, learned: Learned) -> O
     async with asyncio.timeout(sources.timeout_seconds):
         snapshot = await sources.cluster.observe(at)
     groups: Sequence[NodeGroup] = ()
+    members: Mapping[str, str] = {}
     problems: tuple[str, ...] = ()
     if sources.provider is not None:
         try:
             async with asyncio.timeout(sources.timeout_seconds):
                 groups = await sources.provider.list_node_groups()
+            members = _members(sources.provider)
             if isinstance(sources.provider, ReportsProblems):
                 problems = tuple(f"node groups: {problem}" for problem in sources.provider.problems)
         except NO_ANSWER as error:
             problems = (f"node groups: {str(error) or 'no answer in time'}",)
-    nodes = priced_nodes(snapshot.nodes, groups)
+    nodes = priced_nodes(grouped_nodes(snapshot.nodes, members), groups)
     upcoming = upcoming_nodes(groups, nodes, at=at)
     snapshot = msgspec.structs.replace(
         snapshot,
@@ -112,6 +114,28 @@ async def with_readings(
         return Observation(snapshot=snapshot, problems=(*seen.problems, problem))
     return Observation(
         snapshot=msgspec.structs.replace(snapshot, readings=tuple(readings.items())), problems=seen.problems
+    )
+
+
+def _members(provider: CloudProvider) -> Mapping[str, str]:
+    return provider.members if isinstance(provider, KnowsMembers) else {}
+
+
+def grouped_nodes(nodes: tuple[Node, ...], members: Mapping[str, str]) -> tuple[Node, ...]:
+    """
+    Return *nodes* in the groups that the cloud has their instances in; their labels are right for others.
+
+    >>> from autoscaler.model.resources import NOTHING
+    >>> [node.group for node in grouped_nodes((Node(name="n", allocatable=NOTHING, instance_id="i-1"),), {"i-1": "a"})]
+    ['a']
+    """
+    if not members or all(members.get(node.instance_id, node.group) == node.group for node in nodes):
+        return nodes
+    return tuple(
+        msgspec.structs.replace(node, group=members[node.instance_id])
+        if members.get(node.instance_id, node.group) != node.group
+        else node
+        for node in nodes
     )
 
 

@@ -78,11 +78,22 @@ def cloud_provider(
         from autoscaler.providers.kwok import KwokProvider
 
         return KwokProvider(api, clock, groups=groups)
+    if settings.provider == "aws":
+        return _aws(settings, clock)
     known = plugins.names(plugins.PROVIDERS)
     if settings.provider not in known:
-        raise InputError("--provider", "", settings.provider, ", ".join(sorted({NO_PROVIDER, "kwok", *known})))
+        raise InputError("--provider", "", settings.provider, ", ".join(sorted({NO_PROVIDER, "aws", "kwok", *known})))
     made: CloudProvider = plugins.load(plugins.PROVIDERS, settings.provider)(api, clock, groups=groups)
     return made
+
+
+def _aws(settings: Settings, clock: Clock) -> CloudProvider:
+    try:
+        from autoscaler.providers.aws.provider import AwsProvider
+    except ModuleNotFoundError as error:
+        allowed = "aws once its client is there: pip install 'podnode-autoscaler[aws]'"
+        raise InputError("--provider", "", "aws", allowed) from error
+    return AwsProvider(clock, cluster=settings.cluster_name, tags=settings.aws_tag, region=settings.aws_region)
 
 
 class ListPriced:

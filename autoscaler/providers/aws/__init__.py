@@ -1,0 +1,1 @@
+"""Node groups on Amazon Web Services: Auto Scaling groups, those of EKS managed node groups included."""
