@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     period: Duration = Duration("15s")
     """time from one decision to the next; pods that fit nowhere are looked at within seconds"""
     provider: str = "none"
-    """who sizes node groups: aws, kwok, or the name of an installed plug-in; none leaves nodes alone"""
+    """who sizes node groups: ack, aws, cluster-api, config-connector, kwok, or a plug-in's name; none leaves them be"""
     aws_region: str = ""
     """AWS region of the node groups; what AWS_REGION or the profile says if not given"""
     aws_tag: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ async def observe_objects(sources: Sources, *, at: float, learned: Learned) -> O
                 problems = tuple(f"node groups: {problem}" for problem in sources.provider.problems)
         except NO_ANSWER as error:
             problems = (f"node groups: {str(error) or 'no answer in time'}",)
-    nodes = priced_nodes(grouped_nodes(snapshot.nodes, members), groups)
+    nodes = kept_nodes(priced_nodes(grouped_nodes(snapshot.nodes, members), groups), groups)
     upcoming = upcoming_nodes(groups, nodes, at=at)
     snapshot = msgspec.structs.replace(
         snapshot,
@@ -160,6 +160,30 @@ def _priced(node: Node, group: NodeGroup) -> Node:
         instance_type=node.instance_type or group.template.instance_type,
         zone=node.zone or group.zone,
         capacity_type=group.capacity_type,
+    )
+
+
+def kept_nodes(nodes: tuple[Node, ...], groups: Iterable[NodeGroup]) -> tuple[Node, ...]:
+    """
+    Return *nodes* with those marked that cannot be given back, since their group deletes no chosen ones.
+
+    The only node of such a group is all of its nodes, and can be.
+
+    >>> from autoscaler.model.node import NodeTemplate
+    >>> from autoscaler.model.resources import NOTHING
+    >>> template = NodeTemplate(instance_type="m", allocatable=NOTHING)
+    >>> group = NodeGroup(name="a", template=template, target_size=2, usd_per_hour=0.1, deletes_chosen=False)
+    >>> [node.do_not_remove for node in kept_nodes((Node(name="n", allocatable=NOTHING, group="a"),), [group])]
+    ['node group a, which deletes no chosen nodes,']
+    """
+    keeping = {group.name for group in groups if not group.deletes_chosen and group.target_size > 1}
+    if not keeping:
+        return nodes
+    return tuple(
+        msgspec.structs.replace(node, do_not_remove=f"node group {node.group}, which deletes no chosen nodes,")
+        if node.group in keeping and not node.do_not_remove
+        else node
+        for node in nodes
     )
 
 

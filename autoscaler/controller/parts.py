@@ -17,6 +17,8 @@ from autoscaler.settings import MetricsFrom, Settings
 
 Pods = Callable[[], Sequence[Pod]]
 NO_PROVIDER = "none"
+DECLARATIVE = ("ack", "cluster-api", "config-connector")
+"""Providers that edit the objects of another controller."""
 
 
 def metrics_source(settings: Settings, api: ApiServer, clock: Clock, *, pods: Pods) -> MetricsSource:
@@ -80,9 +82,14 @@ def cloud_provider(
         return KwokProvider(api, clock, groups=groups)
     if settings.provider == "aws":
         return _aws(settings, clock)
+    if settings.provider in DECLARATIVE:
+        from autoscaler.providers.declarative import DeclarativeProvider
+
+        return DeclarativeProvider(settings.provider, api, clock)
     known = plugins.names(plugins.PROVIDERS)
     if settings.provider not in known:
-        raise InputError("--provider", "", settings.provider, ", ".join(sorted({NO_PROVIDER, "aws", "kwok", *known})))
+        allowed = sorted({NO_PROVIDER, "aws", "kwok", *DECLARATIVE, *known})
+        raise InputError("--provider", "", settings.provider, ", ".join(allowed))
     made: CloudProvider = plugins.load(plugins.PROVIDERS, settings.provider)(api, clock, groups=groups)
     return made
 

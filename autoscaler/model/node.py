@@ -57,6 +57,7 @@ class NodeGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     A group-less provider shows one such group for each offering it can launch.
     `target_size` is what was last asked for; `backoff_until` tells that the
     last launch failed and none should be tried before (epoch seconds).
+    Where `deletes_chosen` is False, only all of its nodes at once can be given back.
     """
 
     name: str
@@ -72,6 +73,7 @@ class NodeGroup(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     boot_seconds: float = 90.0
     backoff_until: float = 0.0
     provider: str = ""
+    deletes_chosen: bool = True
 
 
 class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from autoscaler.model.buffer import Buffer
 from autoscaler.model.node import Node, NodeGroup
 from autoscaler.model.pod import Pod
 from autoscaler.model.readings import Reading, Signal
@@ -115,3 +116,4 @@ class ClusterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     sizes_at_admission: bool = True
     """Whether new pods get a workload's sizes as they start; where not, only a roll-out of its template does that."""
     name: str = "cluster"
+    buffers: tuple[Buffer, ...] = ()
