@@ -28,6 +28,8 @@ CALL_SECONDS = 8.0
 _TRIES = 3
 _FIRST_WAIT_SECONDS = 0.4
 _BROKEN = (boto.HTTPClientError, boto.ConnectionError, aiohttp.ClientError, OSError, TimeoutError)
+_UNREADABLE = (LookupError, ValueError)
+"""What botocore lets through when an answer is not as its description of the API says."""
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
@@ -77,7 +79,7 @@ class AwsCalls:
                 async with asyncio.timeout(CALL_SECONDS):
                     client = await self._client(service)
                     return await client._make_api_call(operation, params)
-            except (boto.BotoCoreError, boto.ClientError, *_BROKEN) as error:
+            except (boto.BotoCoreError, boto.ClientError, *_BROKEN, *_UNREADABLE) as error:
                 if number + 1 == _TRIES or not (is_throttling(error) or isinstance(error, again)):
                     raise translated(error, action) from error
             await self._clock.sleep(_FIRST_WAIT_SECONDS * 2**number)

@@ -68,6 +68,8 @@ def translated(error: Exception, action: str) -> AutoscalerError:
         )
     if isinstance(error, _NO_REGION):
         return AccessError(f"{action}: {_line(error)}; name the region by --aws-region or AWS_REGION")
+    if isinstance(error, LookupError):
+        return TransientError(f"{action}: the answer lacks {_line(error)}", retry_after_seconds=BROKEN_SECONDS)
     return TransientError(f"{action}: {_line(error)}", retry_after_seconds=BROKEN_SECONDS)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from aiobotocore.session import AioSession
 
 from autoscaler.errors import CapacityError, ConflictError, TransientError
 from autoscaler.interfaces import Clock
@@ -47,13 +48,22 @@ class AwsProvider:
     Args:
         tags: `KEY` or `KEY=VALUE` each; without any, those of Cluster Autoscaler's discovery for *cluster*.
         region: "" for what the environment says.
+        session: one to share, such as one with credentials of its own.
     """
 
     name = PROVIDER
 
-    def __init__(self, clock: Clock, *, cluster: str, tags: Sequence[str] = (), region: str = "") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        cluster: str,
+        tags: Sequence[str] = (),
+        region: str = "",
+        session: AioSession | None = None,
+    ) -> None:
         self._clock = clock
-        self._calls = AwsCalls(clock, region=region)
+        self._calls = AwsCalls(clock, region=region, session=session)
         self._wanted = wanted_tags(tuple(tags), cluster)
         self._designs, self._kinds = Designs(self._calls, clock), Kinds(self._calls, clock)
         self._launches = Launches(self._calls, clock)
