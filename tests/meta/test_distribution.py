@@ -39,9 +39,9 @@ def test_the_lock_pins_each_need_with_hashes_and_names_no_index() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     locked = {name.lower().replace("_", "-") for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)}
     needs = _lines("options", "install_requires")
-    for extra in ("forecast", "backtest", "ui", "dev"):
+    for extra in ("aws", "forecast", "backtest", "ui", "dev"):
         needs += _lines("options.extras_require", extra)
-    wanted = {re.split(r"[<>=!~ ]", need)[0].lower().replace("_", "-") for need in needs}
+    wanted = {re.split(r"[<>=!~ []", need)[0].lower().replace("_", "-") for need in needs}
     assert wanted <= locked
     assert "highspy==1.16.0" not in lock
     assert not re.search(r"https?://|--index|--find-links|file:", lock)
