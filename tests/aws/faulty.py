@@ -8,6 +8,7 @@ the group's activities, and shows instances as they start and end.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -61,6 +62,7 @@ class FaultyAws:
         self._failed: dict[str, list[answers.Failure]] = {}
         self._ending: dict[str, list[dict[str, str]]] = {}
         self._in_service: set[str] = set()
+        self._changing = asyncio.Lock()
         self._session: aiohttp.ClientSession
 
     @asynccontextmanager
@@ -98,7 +100,8 @@ class FaultyAws:
         moment = self.cut(action)
         refused = self._refusal(service, action)
         if refused is None and moment != BEFORE:
-            refused = await self._answer(request, body, form)
+            async with self._changing:
+                refused = await self._answer(request, body, form)
         if moment:
             assert request.transport is not None
             request.transport.abort()

@@ -82,13 +82,15 @@ class Account:
         zones: Sequence[str] = ZONES[:1],
         tags: Mapping[str, str] = DISCOVERED,
         mixed: Mapping[str, Any] | None = None,
+        template_id: str = "",
     ) -> None:
         """
-        Make an Auto Scaling group of *size* (least, now, most), on a launch template of its own.
+        Make an Auto Scaling group of *size* (least, now, most), on a launch template of its own if none is given.
 
         With *mixed*, an instances distribution, it launches any of *kinds*, else the first.
         """
-        template = {"LaunchTemplateId": await self.launch_template(f"{name}-template", kind=kinds[0]), "Version": "1"}
+        template_id = template_id or await self.launch_template(f"{name}-template", kind=kinds[0])
+        template = {"LaunchTemplateId": template_id, "Version": "1"}
         launches: dict[str, Any] = {"LaunchTemplate": template}
         if mixed is not None:
             overrides = [{"InstanceType": kind} for kind in kinds]
@@ -124,9 +126,13 @@ class Account:
 
     async def running(self) -> set[str]:
         """Return the ids of all instances that EC2 runs."""
-        states = {"Name": "instance-state-name", "Values": ["pending", "running"]}
-        answer = await self.call("ec2", "DescribeInstances", Filters=[states])
-        return {each["InstanceId"] for batch in answer["Reservations"] for each in batch["Instances"]}
+        return {instance for instance, state in (await self.states()).items() if state in ("pending", "running")}
+
+    async def states(self) -> dict[str, str]:
+        """Return the state of each instance that was ever launched, by id."""
+        answer = await self.call("ec2", "DescribeInstances")
+        found = (each for batch in answer["Reservations"] for each in batch["Instances"])
+        return {each["InstanceId"]: each["State"]["Name"] for each in found}
 
     async def clear(self) -> None:
         """Forget everything."""

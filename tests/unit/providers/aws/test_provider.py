@@ -305,8 +305,9 @@ async def test_a_part_that_was_terminated_is_told(aws: World) -> None:
 
 
 async def test_two_hundred_groups_are_two_pages_and_nothing_else(aws: World) -> None:
+    kinds, template = ("m5.large", "c5.large"), await aws.account.launch_template("shared")
     for number in range(200):
-        await aws.account.group(f"g{number:03}", kinds=("m5.large", "m5a.large"), mixed=ALL_SPOT)
+        await aws.account.group(f"g{number:03}", kinds=kinds, mixed=ALL_SPOT, template_id=template)
     async with aws.provider() as provider:
         assert len(await provider.list_node_groups()) == 200
         assert aws.aws.called == [DESCRIBE] * 2
