@@ -161,7 +161,14 @@ async def _assemble(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         actuator=_actuator(settings, live, provider, gate=gate, told=ActionLog(clock, live.metrics, others=told)),
         decide_in_thread=True,
     )
-    publisher = Publisher(live.calls, clock, documents=store.documents, policies=policies, instance=identity)
+    publisher = Publisher(
+        live.calls,
+        clock,
+        documents=store.documents,
+        policies=policies,
+        instance=identity,
+        buffers=store.buffer_rows if provider is not None and settings.actuate is Actuate.APPLY else tuple,
+    )
     live.controller = Controller(
         Parts(
             ports=ports,

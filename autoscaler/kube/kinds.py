@@ -13,6 +13,9 @@ import msgspec
 
 from autoscaler.kube import decode_rivals as rivals
 from autoscaler.kube import decode_wire as wire
+from autoscaler.kube.buffers import BUFFERS as BUFFER_PATH
+from autoscaler.kube.buffers import KIND as BUFFER_KIND
+from autoscaler.kube.buffers import CapacityBuffer, PodTemplate, buffer_of, template_of
 from autoscaler.kube.decode_node import node_of
 from autoscaler.kube.decode_pod import controller_of, pod_of
 from autoscaler.kube.decode_shape import DEFAULT_NAMESPACE, ShapeReader
@@ -187,6 +190,15 @@ GKE_AUTOSCALERS = Kind(
     translate=gke_row_of,
     optional=True,
 )
+BUFFERS = _rivals(BUFFER_KIND, BUFFER_PATH.api_version, BUFFER_PATH.plural, read=buffer_of, form=CapacityBuffer)
+TEMPLATES = Kind(
+    kind="PodTemplate",
+    api_version="v1",
+    resource="podtemplates",
+    wire=PodTemplate,
+    translate=template_of,
+    optional=True,
+)
 PODS = Kind(kind="Pod", api_version="v1", resource="pods", wire=wire.Pod, translate=pod_of)
 WATCHED = (
     PODS,
@@ -206,4 +218,6 @@ WATCHED = (
     *RIVALS,
     *DOCUMENTS,
     GKE_AUTOSCALERS,
+    BUFFERS,
+    TEMPLATES,
 )

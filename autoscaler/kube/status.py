@@ -194,7 +194,7 @@ def _key(each: ObjectStatus) -> tuple[str, str]:
 
 def _gist(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what people act on."""
-    replicas = status.get("replicas") or {}
+    replicas = _replicas(status)
     conditions = sorted(
         (each.get("type", ""), each.get("status"), each.get("reason"), each.get("observedGeneration"))
         for each in status.get("conditions") or ()
@@ -205,9 +205,15 @@ def _gist(status: Mapping[str, Any]) -> tuple[Any, ...]:
     return status.get("mode"), *counts, conditions, names
 
 
+def _replicas(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the counts of pods; a CapacityBuffer has but one."""
+    found = status.get("replicas") or {}
+    return found if isinstance(found, Mapping) else {"desired": found}
+
+
 def _amounts(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every amount with its place."""
-    replicas, cost = status.get("replicas") or {}, status.get("cost") or {}
+    replicas, cost = _replicas(status), status.get("cost") or {}
     yield from ((("replicas", name), replicas[name]) for name in ("lower", "upper") if name in replicas)
     yield from ((("cost", name), cost[name]) for name in ("currentPerDay", "desiredPerDay") if name in cost)
     sized = [("pod", status.get("pod") or {})]

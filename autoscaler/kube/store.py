@@ -20,6 +20,7 @@ from autoscaler.errors import TransientError
 from autoscaler.interfaces import Clock
 from autoscaler.kube import decode_wire as wire
 from autoscaler.kube import kinds
+from autoscaler.kube.buffers import BufferRow, joined
 from autoscaler.kube.client import ApiServer
 from autoscaler.kube.custom_workloads import CustomWorkloads
 from autoscaler.kube.decode_pod import pod_of
@@ -30,6 +31,7 @@ from autoscaler.kube.scale import ResourcePath
 from autoscaler.kube.table import Table
 from autoscaler.kube.watch import AnyListWatch, ListWatch
 from autoscaler.kube.workloads import WorkloadView
+from autoscaler.model.buffer import Buffer
 from autoscaler.model.pod import Pod
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.volumes import Volumes
@@ -175,6 +177,7 @@ class ClusterStore:
             ),
             period=self._period,
             name=self._name,
+            buffers=self._buffers(),
         )
 
     def pods(self) -> tuple[Pod, ...]:
@@ -192,6 +195,11 @@ class ClusterStore:
             self._documents = tuple(sorted(rows, key=_document_key))
             self._documents_of = versions
         return self._documents
+
+    def buffer_rows(self) -> tuple[BufferRow, ...]:
+        """Return the CapacityBuffers as they are, with their statuses."""
+        rows: tuple[BufferRow, ...] = self._table(kinds.BUFFERS).values()
+        return rows
 
     def resource_of(self, kind: str) -> ResourcePath | None:
         """Return where workloads of a custom kind are served, None where it is not known (yet)."""
@@ -278,6 +286,10 @@ class ClusterStore:
         rows: tuple[GkeRow, ...] = self._table(kinds.GKE_AUTOSCALERS).values()
         found += [row.rival for row in rows if row.rival is not None]
         return tuple(sorted(found, key=lambda rival: rival.key))
+
+    def _buffers(self) -> tuple[Buffer, ...]:
+        rows = self.buffer_rows()
+        return joined(rows, self._table(kinds.TEMPLATES).values()) if rows else ()
 
     def _forget_shapes(self) -> None:
         """Drop shapes that nothing has any more, once there are many; what is being listed may need them still."""

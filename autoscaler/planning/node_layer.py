@@ -3,7 +3,8 @@ The node side of a decision: room for the pods there will be, at least cost.
 
 Pods that wait and pods that this very decision asks for are placed on what is
 there or on its way; for the rest nodes are bought. Room for what may come
-while a node boots is kept by ghosts: pods of the planner's mind only.
+while a node boots, and for CapacityBuffers, is kept by ghosts: pods of the
+planner's mind only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from autoscaler.model.recommendation import Recommendation
 from autoscaler.model.resources import CPU, MEMORY
 from autoscaler.model.state import DecisionState, GroupMemory, NodeMemory, NodeProposal, TemplateMemory
 from autoscaler.planning.budgets import DisruptionRoom
+from autoscaler.planning.buffers import buffer_demand
 from autoscaler.planning.cost import PurchaseLimits, money_per_hour
 from autoscaler.planning.drain import nothing_to_remove, plan_removals
 from autoscaler.planning.index import SnapshotIndex
@@ -66,7 +68,7 @@ def plan_nodes(
         return NodePlan(last_consolidation_at=state.last_consolidation_at)
     snapshot = index.snapshot
     pending = pending_pods(index, parts)
-    ghosts = _ghosts(index, parts, advice, rules)
+    ghosts = [*_ghosts(index, parts, advice, rules), *buffer_demand(snapshot.buffers, index.workloads)]
     removal_rules = _removal_rules(rules, advice)
     is_quiet = nothing_to_remove(snapshot, state, removal_rules)
     if is_quiet and not pending and not ghosts:

@@ -12,8 +12,11 @@ import msgspec
 
 from autoscaler.clock import SystemClock
 from autoscaler.errors import AutoscalerError
+from autoscaler.kube.buffers import BUFFERS, KIND
 from autoscaler.kube.client import MERGE, AlreadyExistsError, ApiServer
 from autoscaler.kube.scale import NODES, OURS, PODS, QUOTAS, RIVALS, WORKLOADS, ResourcePath
+from autoscaler.kube.status import StatusWriter
+from autoscaler.kube.status_text import ObjectStatus
 from autoscaler.kube.write import KubeWriter
 from autoscaler.model.policy import NodeGroupPolicy
 from autoscaler.model.recommendation import ContainerSize
@@ -23,6 +26,7 @@ from autoscaler.providers.kwok import KwokProvider
 from tests.cluster.cluster import Cluster
 from tests.cluster.objects import is_ready, node
 from tests.cluster.waiting import eventually
+from tests.integration.crds import install_file
 
 Change = Callable[[], Awaitable[object]]
 SIZE = (ContainerSize(container="app", target=Resources.of(cpu=120)),)
@@ -48,6 +52,7 @@ class Stage:
         await self._api.send("POST", NODES.to(), node(self.namespace))
         for kind in ("VerticalPodAutoscaler", "ScaledObject", "MultidimPodAutoscaler"):
             await self.define(RIVALS[kind], kind)
+        await install_file(self._api, "capacitybuffers")
         for resource, document in self._objects():
             document |= {"metadata": {"name": "one"}, "apiVersion": resource.api_version}
             await self._api.send("POST", resource.to(namespace=self.namespace), document)
@@ -108,13 +113,16 @@ class Stage:
         return found
 
     def purchases(self, api: ApiServer) -> Mapping[str, Change]:
-        """Return what the provider `kwok` does to nodes, by what it is."""
+        """Return what the provider `kwok` does to nodes, and what is told of room for others, by what it is."""
         types = {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m5.large"]}
         spec = {"provider": "kwok", "requirements": [types], "size": {"max": 2}}
         group = msgspec.convert({"name": self.namespace, "spec": spec}, NodeGroupPolicy, dec_hook=decode_hook)
         provider = KwokProvider(api, SystemClock(), groups=lambda: [group])
         name = self.namespace
+        writer = StatusWriter(api, SystemClock())
+        status = ObjectStatus(resource=BUFFERS, kind=KIND, namespace=name, name="one", uid="", status={"replicas": 1})
         return {
+            "tell a buffer": lambda: writer.publish([status]),
             "buy a node": lambda: provider.set_target_size(name, 1, expected=0),
             "return a node": lambda: provider.delete_instances(name, [f"{name}-0"], expected=1),
         }
@@ -190,6 +198,7 @@ class Stage:
         objects.append((RIVALS["MultidimPodAutoscaler"], {"spec": {"scaleTargetRef": target}}))
         for kind, (_, document) in zip(RIVALS, objects[-len(RIVALS) :], strict=True):
             document["kind"] = kind
+        objects.append((BUFFERS, {"kind": KIND, "spec": {}}))
         objects.append((QUOTAS, {"kind": "ResourceQuota", "spec": {"hard": {"pods": "50"}}}))
         objects.append((PODS, {"kind": "Pod", "spec": {**_POD, "nodeName": self.namespace}}))
         return objects

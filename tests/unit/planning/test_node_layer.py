@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from autoscaler.model.buffer import Buffer
 from autoscaler.model.plan import CordonNode, DeleteInstances, SetGroupSize
 from autoscaler.model.reasons import Code
 from autoscaler.model.recommendation import Recommendation
@@ -197,3 +198,17 @@ def test_pending_pods_come_by_priority_then_namespace() -> None:
     parts = {each.key: WorkloadActions(shape=each.template, replicas=each.replicas + 3) for each in snapshot.workloads}
     found = [(shape.priority, dict(shape.labels)["app"], count) for shape, count in pending_pods(index, parts)]
     assert found == [(1000, "web", 2), (0, "api", 5), (0, "web", 3)]
+
+
+def test_room_is_bought_for_buffers_and_not_given_back() -> None:
+    snapshot = cluster({"web": (8, 5.0)}, nodes=1)
+    spare = Buffer(namespace="default", name="spare", workload=key("web"), replicas=10)
+    snapshot = msgspec.structs.replace(snapshot, buffers=(spare,))
+    off = {"headroom": {"nodes": "Off"}}
+    assert sizes(planned(snapshot, objective=off)) == {GROUP: 3}
+    idle = cluster({"web": (8, 0.5)}, nodes=4)
+    for buffers, given_back in (((), True), ((msgspec.structs.replace(spare, replicas=24),), False)):
+        kept = msgspec.structs.replace(idle, buffers=buffers)
+        state = DecisionState(nodes=planned(kept).memory)
+        found = planned(later(kept, 600.0), state=state)
+        assert bool([action for action in found.actions if isinstance(action, CordonNode)]) is given_back
