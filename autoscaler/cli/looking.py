@@ -16,6 +16,8 @@ LOOKING = (
     "context",
     "cluster_name",
     "provider",
+    "aws_region",
+    "aws_tag",
     "prometheus_url",
     "prometheus_header",
     "prometheus_token_file",
