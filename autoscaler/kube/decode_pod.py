@@ -52,6 +52,7 @@ def pod_of(thing: wire.Pod, shapes: ShapeReader, *, owners: Mapping[str, str] = 
         uid=meta.uid or "",
         workload=sys.intern(workload),
         node=sys.intern(thing.spec.node_name or ""),
+        nominated_node=sys.intern(status.nominated_node_name or ""),
         phase=_phase(thing),
         created_at=seconds(meta.creation_timestamp),
         started_at=seconds_or_none(status.start_time),

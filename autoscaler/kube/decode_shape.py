@@ -87,6 +87,7 @@ def shape_of(spec: wire.PodSpec, meta: wire.Metadata, *, where: str, owner_kind:
         owner_kind=owner_kind,
         local_storage=_has_local_storage(spec, meta.annotations or {}),
         gated=bool(spec.scheduling_gates),
+        device_claims=len(spec.resource_claims or ()),
     )
 
 

@@ -177,6 +177,10 @@ class SchedulingGate(Wire):
     name: str
 
 
+class DeviceClaim(Wire):
+    name: str
+
+
 class PodSpec(Wire):
     containers: list[Container] | None = None
     init_containers: list[Container] | None = None
@@ -193,6 +197,7 @@ class PodSpec(Wire):
     host_network: bool | None = None
     volumes: list[Volume] | None = None
     scheduling_gates: list[SchedulingGate] | None = None
+    resource_claims: list[DeviceClaim] | None = None
     restart_policy: str | None = None
     termination_grace_period_seconds: int | None = None
 
@@ -232,6 +237,7 @@ class PodStatus(Wire):
     allocated_resources: Quantities | None = None
     resources: ResourceAmounts | None = None
     resize: str | None = None
+    nominated_node_name: str | None = None
 
 
 class Pod(Any):

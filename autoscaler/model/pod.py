@@ -54,7 +54,8 @@ class PodShape(msgspec.Struct, frozen=True, gc=False, cache_hash=True, kw_only=T
     `pod_requests` and `pod_limits` are pod-level resources (None: not set).
     `claims` names PersistentVolumeClaims in the pod's namespace. `volume_terms`
     is what a decision works out of them: for each volume that is tied to places
-    the terms of which one must hold for a node's labels.
+    the terms of which one must hold for a node's labels. `device_claims` counts
+    the claims for devices (dynamic resource allocation).
     """
 
     namespace: str
@@ -76,6 +77,7 @@ class PodShape(msgspec.Struct, frozen=True, gc=False, cache_hash=True, kw_only=T
     volume_terms: tuple[tuple[NodeSelectorTerm, ...], ...] = ()
     local_storage: bool = False
     gated: bool = False
+    device_claims: int = 0
 
 
 class ReadyCondition(msgspec.Struct, frozen=True, gc=False):
@@ -142,6 +144,7 @@ class Pod(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `node` is "" while pending. Times are seconds since the epoch, None if not set.
 
     `do_not_evict` names what forbids eviction (an annotation), "" if nothing does.
+    `nominated_node` is where the scheduler makes room for a pending pod, "" for nowhere.
     """
 
     name: str
@@ -149,6 +152,7 @@ class Pod(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     uid: str = ""
     workload: str = ""
     node: str = ""
+    nominated_node: str = ""
     phase: Phase = Phase.RUNNING
     created_at: float = 0.0
     started_at: float | None = None

@@ -89,6 +89,8 @@ class Code(enum.StrEnum):
     """The node is not what its group's template says by now."""
     NODE_EXPIRED = "NodeExpired"
     """The node is as old as it may get."""
+    DEVICE_CLAIMS = "DeviceClaims"
+    """The pod asks for devices by claims, which node planners count but cannot place."""
     NO_GROUP_FITS = "NoGroupFits"
     """No node group could hold the pod; `detail` says what each lacks."""
     GROUP_AT_MAXIMUM = "GroupAtMaximum"

@@ -116,7 +116,7 @@ def pod_blocker(pod: Pod, headroom: Headroom, rules: EvictionRules) -> Blocker |
 
     The first rule that applies counts, in this order: it goes by itself (never
     blocks), forbidden by annotation, owned by nothing, a system pod without a
-    budget, local storage, no room in its disruption budget.
+    budget, local storage, devices by claim, no room in its disruption budget.
     """
     if not must_move(pod):
         return None
@@ -165,6 +165,8 @@ def _own_blocker(pod: Pod, headroom: Headroom, rules: EvictionRules) -> Blocker 
         return _blocks(target, "UnmovableKubeSystemPod", message)
     if shape.local_storage and not rules.local_storage:
         return _blocks(target, "LocalStorageRequested", f"pod {pod.key} would lose its local storage")
+    if shape.device_claims:
+        return _blocks(target, "DeviceClaims", f"pod {pod.key} has devices that may be nowhere else")
     return None
 
 

@@ -24,7 +24,7 @@ from autoscaler.model.plan import (
     SetGroupSize,
     SetReplicas,
 )
-from autoscaler.model.policy import Policies
+from autoscaler.model.policy import NodeEngine, Policies, ScalingPolicySpec
 from autoscaler.model.readings import Signal
 from autoscaler.model.reasons import Code, Reason
 from autoscaler.model.recommendation import Recommendation
@@ -32,11 +32,13 @@ from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
 from autoscaler.planning.budgets import disruption_room, forget_old, note_disruptions
 from autoscaler.planning.cost import money_per_hour
+from autoscaler.planning.device_claims import device_claim_notes
 from autoscaler.planning.effective import Effective, broken_rules, cluster_rules, effective_policies
 from autoscaler.planning.guard import GuardLimits, guard
 from autoscaler.planning.index import SnapshotIndex, in_order
 from autoscaler.planning.node_engines import plan_nodes
 from autoscaler.planning.node_layer import NodePlan
+from autoscaler.planning.nominated import index_for_nodes
 from autoscaler.planning.prices import prices_or_estimate
 from autoscaler.planning.recommending import Recommended, recommend_all, wanted_signals
 from autoscaler.planning.rivals import RivalPlan, left_alone, plan_rivals
@@ -79,7 +81,7 @@ def decide(
     rivals = plan_rivals(index, governed, policies, ready=ready)
     parts = _workload_parts(index, governed, advised.recommendations, rivals)
     room = disruption_room(rules, snapshot, state)
-    nodes = plan_nodes(index, rules, state, parts=parts, advice=advised.recommendations, room=room)
+    nodes = plan_nodes(index_for_nodes(index), rules, state, parts=parts, advice=advised.recommendations, room=room)
     wanted = [*rivals.actions, *_ordered([action for part in parts.values() for action in part.actions], nodes)]
     limits = GuardLimits(usd_per_hour=money_per_hour(rules), evictions=room.pods)
     checked = guard(wanted, index, governed, held=missing, limits=limits)
@@ -90,7 +92,12 @@ def decide(
         recommendations=advised.recommendations,
         state=_next_state(snapshot, state, advised, nodes=nodes, actions=checked.actions),
         held=_held(advised, parts, rivals),
-        notes=(*_policy_notes(policies), *rivals.notes, *_notes(parts, nodes, checked.notes)),
+        notes=(
+            *_policy_notes(policies),
+            *rivals.notes,
+            *_notes(parts, nodes, checked.notes),
+            *_device_notes(index, rules),
+        ),
     )
 
 
@@ -190,6 +197,10 @@ def _held(advised: Recommended, parts: Mapping[str, WorkloadActions], rivals: Ri
     )
     contested = (Note(target=f"workload/{key}", reasons=reasons) for key, reasons in rivals.held.items())
     return (*advised.held, *missing, *contested)
+
+
+def _device_notes(index: SnapshotIndex, rules: ScalingPolicySpec) -> tuple[Note, ...]:
+    return () if rules.nodes.engine is NodeEngine.NONE else device_claim_notes(index.waiting)
 
 
 def _policy_notes(policies: Policies) -> tuple[Note, ...]:

@@ -21,7 +21,9 @@ from autoscaler.model.resources import CPU, PODS, format_amount
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.units import format_duration
 from autoscaler.planning.blockers import EvictionRules, Headroom, node_blocker
+from autoscaler.planning.device_claims import claims_reason
 from autoscaler.planning.guard import target_of
+from autoscaler.planning.nominated import with_nominated_pods
 from autoscaler.scheduling.context import SchedulingContext
 from autoscaler.scheduling.predicates import filter_nodes
 from autoscaler.scheduling.requests import placed_requests
@@ -62,13 +64,19 @@ def explain_pod(snapshot: ClusterSnapshot, pod: Pod) -> Explanation:
     subject = f"pod {pod.key}"
     if pod.node:
         return Explanation(subject=subject, summary=f"runs on node {pod.node}")
+    if any(node.name == pod.nominated_node for node in snapshot.nodes):
+        where = f"node {pod.nominated_node}, where pods of lower priority are leaving for it"
+        return Explanation(subject=subject, summary=f"pending; the scheduler has chosen {where}")
+    snapshot = with_nominated_pods(snapshot)
     verdicts = _verdicts(snapshot, pod.shape, snapshot.nodes)
+    reasons = (claims_reason(pod.shape),) if pod.shape.device_claims else ()
     fitting = sorted(name for name, verdict in verdicts.items() if verdict.feasible)
     waited = snapshot.observed_at - (pod.unschedulable_since or pod.created_at)
     pending = f"pending for {format_duration(max(waited, 0.0))}"
     if fitting:
         some = ", ".join(fitting[:_SHOWN])
-        return Explanation(subject=subject, summary=f"{pending}; it fits on {len(fitting)} nodes ({some})")
+        summary = f"{pending}; it fits on {len(fitting)} nodes ({some})"
+        return Explanation(subject=subject, summary=summary, reasons=reasons)
     groups = {group.name: group for group in snapshot.node_groups}
     offered = _group_verdicts(snapshot, pod.shape)
     obstacles = (*_obstacles(verdicts, "nodes"), *_group_obstacles(snapshot, groups, offered))
@@ -77,9 +85,8 @@ def explain_pod(snapshot: ClusterSnapshot, pod: Pod) -> Explanation:
         if not _grows(snapshot, groups, offered)
         else f"{pending}; a new node will hold it"
     )
-    return Explanation(
-        subject=subject, summary=summary, obstacles=obstacles, fixes=tuple(_fixes(groups, offered)[:_SHOWN])
-    )
+    fixes = tuple(_fixes(groups, offered)[:_SHOWN])
+    return Explanation(subject=subject, summary=summary, obstacles=obstacles, fixes=fixes, reasons=reasons)
 
 
 def explain_node(snapshot: ClusterSnapshot, node: Node, decision: Decision) -> Explanation:

@@ -170,6 +170,8 @@ def _fate_by_blocking_rules(pod: Pod, rules: DrainRules, budgets: RemainingBudge
         return _blocks(pod, "NotSafeToEvictAnnotation", f"an annotation forbids the eviction of pod {pod.key}")
     if rules.skip_nodes_with_local_storage and shape.local_storage:
         return _blocks(pod, "LocalStorageRequested", f"pod {pod.key} would lose its local storage")
+    if shape.device_claims:
+        return _blocks(pod, "DeviceClaims", f"pod {pod.key} has devices that may be nowhere else")
     spent = budgets.spent(shape)
     if spent is not None:
         message = f"PodDisruptionBudget {spent.key} allows no eviction of pod {pod.key} now"

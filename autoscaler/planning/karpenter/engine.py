@@ -151,7 +151,7 @@ def provision(
     """Return where *waiting* pods would go without the *leaving* nodes, and which groups must grow for them."""
     if not waiting:
         return Provisioned()
-    placeable = [pod for pod in waiting if () not in pod.shape.volume_terms]
+    placeable = [pod for pod in waiting if () not in pod.shape.volume_terms and not pod.shape.device_claims]
     scene = scene_of(snapshot, waiting=placeable, leaving=leaving, overlays=params.overlays, limits=rules.nodes.limits)
     solution = solve(list(map(waiting_pod, placeable)), scene.pools, cluster=scene.cluster, rules=params.solve_rules)
     growth = growth_of(solution.claims, scene, now=snapshot.observed_at)

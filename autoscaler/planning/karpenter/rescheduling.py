@@ -53,12 +53,19 @@ class Rescheduling(msgspec.Struct, frozen=True, kw_only=True):
         lost = next((pod for pod in (*moved, *self.leaving) if () in pod.shape.volume_terms), None)
         if lost is not None:
             return Outcome(why_not=f"a volume of pod {lost.key} is nowhere to be had")
+        bound = next((pod for pod in (*moved, *self.leaving) if pod.shape.device_claims), None)
+        if bound is not None:
+            return Outcome(why_not=f"pod {bound.key} has devices that may be nowhere else")
         cluster = msgspec.structs.replace(
             self.scene.cluster,
             nodes=(*(node for node in self.scene.cluster.nodes if node.name not in gone), *self.coming),
             placed=tuple(each for each in self.scene.cluster.placed if each.node not in gone),
         )
-        pods = [pod for pod in (*self.pending, *moved, *self.leaving) if () not in pod.shape.volume_terms]
+        pods = [
+            pod
+            for pod in (*self.pending, *moved, *self.leaving)
+            if () not in pod.shape.volume_terms and not pod.shape.device_claims
+        ]
         rules = msgspec.structs.replace(self.rules, enough=most_claims)
         solution = solve(list(map(waiting_pod, pods)), self.scene.pools, cluster=cluster, rules=rules)
         if most_claims is not None and len(solution.claims) > most_claims:

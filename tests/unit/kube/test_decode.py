@@ -161,14 +161,16 @@ def test_conditions_times_and_gates() -> None:
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since},
     ]
     document = pod_document(
-        status={"phase": "Pending", "conditions": conditions},
-        spec={"schedulingGates": [{"name": "wait"}]},
+        status={"phase": "Pending", "conditions": conditions, "nominatedNodeName": "node-7"},
+        spec={"schedulingGates": [{"name": "wait"}], "resourceClaims": [{"name": "gpu"}, {"name": "nic"}]},
         deletionTimestamp="2026-01-01T00:00:00Z",
     )
     pod = decode.decode_pod(document)
     assert pod.unschedulable_since == 1767225610.0
     assert pod.deleted_at == 1767225600.0
     assert pod.shape.gated
+    assert pod.shape.device_claims == 2
+    assert (pod.node, pod.nominated_node) == ("", "node-7")
     assert not pod.is_ready
 
 

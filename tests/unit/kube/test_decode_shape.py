@@ -42,6 +42,7 @@ def test_siblings_share_one_shape_whatever_is_theirs_alone() -> None:
         pytest.param(pod(nodeSelector={"disk": "ssd"}), id="node-selector"),
         pytest.param(pod(tolerations=[{"operator": "Exists"}]), id="tolerations"),
         pytest.param(pod(schedulingGates=[{"name": "wait"}]), id="gates"),
+        pytest.param(pod(resourceClaims=[{"name": "gpu"}]), id="device-claims"),
         pytest.param(pod(volumes=[{"name": "c", "persistentVolumeClaim": {"claimName": "c"}}]), id="claims"),
         pytest.param(pod(volumes=[{"name": "tmp", "emptyDir": {}}]), id="local-storage"),
         pytest.param(pod("web-2", volumes=[{"name": "e", "ephemeral": {}}]), id="ephemeral"),
