@@ -24,15 +24,19 @@ def with_balloons(world: WorldSpec, *, cores: float) -> WorldSpec:
     """
     Return *world* with balloons that ask for at least *cores* together, each as large as the largest scaled pod.
 
-    That way each makes room for any pod. A world in which nothing is scaled stays as it is.
+    That way each makes room for any pod, one that needs a GPU too. A world in which nothing is scaled stays as it is.
     """
     scaled = [service.pod_requests for service in world.services if service.scalable]
     if not scaled or cores <= 0:
         return world
-    cpu, memory = max(each.cpu for each in scaled), max(each.memory for each in scaled)
+    amounts: dict[str, int] = {}
+    for each in scaled:
+        for resource, amount in each.items():
+            amounts[resource] = max(amount, amounts.get(resource, 0))
+    largest = Resources.of(amounts)
     taken = {service.name for service in world.services}
     name = next(each for each in (NAME, *(f"{NAME}-{n}" for n in range(len(taken)))) if each not in taken)
-    replicas = max(1, math.ceil(cores * 1000 / max(cpu, 1)))
+    replicas = max(1, math.ceil(cores * 1000 / max(largest.cpu, 1)))
     balloon = Service(
         name=name,
         namespace="balloons",
@@ -41,7 +45,7 @@ def with_balloons(world: WorldSpec, *, cores: float) -> WorldSpec:
         base_bytes=1.0,
         start_seconds=1.0,
         start_cores=0.0,
-        pod_requests=Resources.of(cpu=cpu, memory=memory),
+        pod_requests=largest,
         replicas=replicas,
         min_replicas=replicas,
         max_replicas=replicas,

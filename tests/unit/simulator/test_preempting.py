@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from autoscaler.backtest.balloons import with_balloons
@@ -103,3 +104,10 @@ def test_balloons_hold_room_and_count_for_nothing(cores: float) -> None:
 def test_without_anything_to_scale_there_are_no_balloons() -> None:
     spec = make_world(service("web", 1, 1000, scalable=False), steps=STEPS, pools=(make_pool(),))
     assert with_balloons(spec, cores=4) is spec
+
+
+def test_a_balloon_asks_for_the_most_of_each_resource() -> None:
+    gpu = service("gpu", 1, 500)
+    gpu = msgspec.structs.replace(gpu, pod_requests=gpu.pod_requests.with_(**{"nvidia.com/gpu": 1}))
+    spec = with_balloons(make_world(service("web", 1, 1000), gpu, steps=STEPS), cores=1)
+    assert spec.services[-1].pod_requests == Resources.of({"cpu": 1000, "memory": GIB // 2, "nvidia.com/gpu": 1})
