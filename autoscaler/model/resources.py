@@ -13,6 +13,8 @@ MEMORY = "memory"
 EPHEMERAL = "ephemeral-storage"
 PODS = "pods"
 HUGEPAGES_PREFIX = "hugepages-"
+ATTACHMENTS_PREFIX = "attachable-volumes-csi-"
+"""Before the name of a CSI driver: how many of its volumes a node can attach, or a pod brings."""
 
 
 class Resources(msgspec.Struct, frozen=True, gc=False, cache_hash=True):

@@ -1,4 +1,4 @@
-"""Ties pods to where their volumes are, for all planners that ask of nodes, there or to come."""
+"""Ties pods to where their volumes are and can be attached, for planners that ask of nodes, there or to come."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import msgspec
 
 from autoscaler.model.pod import Phase, Pod, PodShape
 from autoscaler.model.snapshot import ClusterSnapshot
+from autoscaler.planning.attachments import with_attach_limits
 from autoscaler.scheduling.context import SchedulingContext
 from autoscaler.scheduling.volume_terms import volume_terms
 
 
 def with_volume_terms(snapshot: ClusterSnapshot) -> ClusterSnapshot:
-    """Return *snapshot* with the `volume_terms` of all pods that have claims."""
+    """Return *snapshot* with the `volume_terms` of all pods that have claims, and attach limits as resources."""
     if not any(pod.shape.claims for pod in snapshot.pods):
         return snapshot
     context = SchedulingContext((), volumes=snapshot.volumes)
@@ -27,7 +28,7 @@ def with_volume_terms(snapshot: ClusterSnapshot) -> ClusterSnapshot:
             terms = volume_terms(shape, context, in_use=in_use if waits else ())
             tied = known[shape, waits] = msgspec.structs.replace(shape, volume_terms=terms) if terms else shape
         pods[position] = msgspec.structs.replace(pod, shape=tied)
-    return msgspec.structs.replace(snapshot, pods=tuple(pods))
+    return with_attach_limits(msgspec.structs.replace(snapshot, pods=tuple(pods)), context)
 
 
 def _is_there(pod: Pod) -> bool:

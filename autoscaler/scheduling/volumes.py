@@ -79,12 +79,12 @@ def restrictions_on_node(claims: PodClaims, context: SchedulingContext) -> Rejec
 def limits_on_node(shape: PodShape, state: NodeState, context: SchedulingContext) -> Rejection | None:
     """Reject when the node cannot attach so many volumes of a CSI driver."""
     limits = context.attach_limits.get(state.name, AttachLimits(node=state.name)).limits
-    wanted = _attachments(shape, context)
+    wanted = attachments(shape, context)
     if not limits or not wanted:
         return None
     attached: set[tuple[str, str]] = set()
     for pod in state.pods:
-        attached |= _attachments(pod.shape, context)
+        attached |= attachments(pod.shape, context)
     present = Counter(driver for driver, _ in attached)
     new = Counter(driver for driver, _ in wanted - attached)
     if any(new[driver] and present[driver] + new[driver] > limit for driver, limit in limits):
@@ -172,8 +172,8 @@ def _no_volume_reason(claim: VolumeClaim, context: SchedulingContext) -> str:
     return "" if storage_class.waits_for_consumer else NO_VOLUME_NAME
 
 
-def _attachments(shape: PodShape, context: SchedulingContext) -> frozenset[tuple[str, str]]:
-    """Return (driver, volume) for what the pod attaches; a claim to be provisioned is a volume of its own."""
+def attachments(shape: PodShape, context: SchedulingContext) -> frozenset[tuple[str, str]]:
+    """Return (CSI driver, volume) for what the pod attaches; a claim to be provisioned is a volume of its own."""
     found = set()
     for name in shape.claims:
         claim = context.claims.get(f"{shape.namespace}/{name}")

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 
 from autoscaler.model.node import NodeGroup, NodeTemplate
-from autoscaler.model.resources import CPU, EPHEMERAL, MEMORY, PODS
+from autoscaler.model.resources import ATTACHMENTS_PREFIX, CPU, EPHEMERAL, MEMORY, PODS, Resources
 from autoscaler.planning.cluster_autoscaler.limits import machine_of
 from autoscaler.planning.cluster_autoscaler.params import ClusterAutoscalerParams
 from autoscaler.scheduling.requirements import label_map
@@ -81,7 +81,7 @@ def balance(groups: Sequence[NodeGroup], nodes: int) -> Mapping[str, int]:
 
 
 def _same_capacity(one: NodeTemplate, other: NodeTemplate, params: ClusterAutoscalerParams) -> bool:
-    mine, theirs = dict(machine_of(one).items()), dict(machine_of(other).items())
+    mine, theirs = _machine(one), _machine(other)
     if mine.keys() != theirs.keys():
         return False
     return all(
@@ -90,8 +90,17 @@ def _same_capacity(one: NodeTemplate, other: NodeTemplate, params: ClusterAutosc
     )
 
 
+def _machine(template: NodeTemplate) -> dict[str, int]:
+    return _without_attachments(machine_of(template))
+
+
 def _amounts(template: NodeTemplate) -> dict[str, int]:
-    return dict(template.allocatable.items())
+    return _without_attachments(template.allocatable)
+
+
+def _without_attachments(amounts: Resources) -> dict[str, int]:
+    """Leave out limits on volumes, which the peer does not have among a machine's resources."""
+    return {name: amount for name, amount in amounts.items() if not name.startswith(ATTACHMENTS_PREFIX)}
 
 
 def _free(template: NodeTemplate) -> dict[str, int]:
