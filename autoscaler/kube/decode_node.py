@@ -24,6 +24,12 @@ SPOT_LABELS = {
     "cloud.google.com/gke-preemptible": "true",
     "cloud.google.com/gke-provisioning": "spot",
 }
+INTERRUPTION_TAINTS = {
+    "podnode.io/interrupted": 120.0,
+    "aws-node-termination-handler/spot-itn": 120.0,
+    "cloud.google.com/impending-node-termination": 30.0,
+}
+"""What says that the cloud takes a node back, and how many seconds after: AWS's node termination handler, GKE, kwok."""
 KEEP_ANNOTATIONS = ("cluster-autoscaler.kubernetes.io/scale-down-disabled", "karpenter.sh/do-not-disrupt")
 
 
@@ -56,8 +62,21 @@ def node_of(thing: wire.Node) -> Node:
         instance_id=(spec.provider_id or "").rpartition("/")[2],
         zone=_first(labels, ZONE_LABELS),
         capacity_type=SPOT if any(labels.get(key) == value for key, value in SPOT_LABELS.items()) else ON_DEMAND,
+        interrupt_at=next(map(_interrupt_at, filter(_is_interruption, spec.taints or ())), None),
         do_not_remove=next((key for key in KEEP_ANNOTATIONS if (meta.annotations or {}).get(key) == "true"), ""),
     )
+
+
+def _is_interruption(taint: wire.Taint) -> bool:
+    return taint.key in INTERRUPTION_TAINTS
+
+
+def _interrupt_at(taint: wire.Taint) -> float:
+    """Return when the node goes: as the taint's value says (epoch seconds), else a while after it was put there."""
+    value = taint.value or ""
+    if value.isascii() and value.isdigit() and len(value) < 12:
+        return float(value)
+    return seconds(taint.time_added) + INTERRUPTION_TAINTS[taint.key]
 
 
 def _first(labels: Mapping[str, str], keys: tuple[str, ...]) -> str:

@@ -249,6 +249,7 @@ class Taint(Wire):
     key: str
     effect: Effect
     value: str | None = None
+    time_added: datetime | None = None
 
 
 class NodeSpec(Wire):

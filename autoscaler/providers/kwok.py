@@ -20,9 +20,9 @@ import numpy as np
 from autoscaler.errors import CapacityError, ConflictError, TransientError
 from autoscaler.interfaces import Clock
 from autoscaler.kube.client import AlreadyExistsError, ApiServer, NotFoundError
-from autoscaler.model.node import InstanceType, NodeGroup
+from autoscaler.model.node import SPOT, InstanceType, NodeGroup
 from autoscaler.model.policy import NodeGroupPolicy
-from autoscaler.providers.kwok_offers import BOOT_SECONDS, GROUP_LABEL, PROVIDER, Offer, offers_of
+from autoscaler.providers.kwok_offers import BOOT_SECONDS, GROUP_LABEL, NOTICE_SECONDS, PROVIDER, Offer, offers_of
 from autoscaler.scheduling.topology import HOSTNAME
 
 FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 30.0, 600.0
@@ -30,6 +30,8 @@ FAILED_SECONDS = 10.0
 """When to try again after a call that failed by the document's share."""
 CALL_SECONDS = 5.0
 """A call's time-out: shorter than the time between a leader's last act and its lease's end."""
+RECLAIM_AT = "podnode.io/reclaim-at"
+"""Annotation of a spot machine's node: when it is told that it goes (epoch seconds)."""
 _NODES = "/api/v1/nodes"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -192,12 +194,20 @@ class KwokProvider:
         for _ in range(count):
             while f"{group}-{number}" in taken:
                 number += 1
+            document = node_document(offer, f"{group}-{number}", reclaim_at=self._reclaim_at(offer))
             try:
-                await self._api.send("POST", _NODES, node_document(offer, f"{group}-{number}"), timeout=CALL_SECONDS)
+                await self._api.send("POST", _NODES, document, timeout=CALL_SECONDS)
             except AlreadyExistsError as error:
                 raise ConflictError(f"node group {group}: somebody else is changing its size") from error
             number += 1
         self._backoff.pop(group, None)
+
+    def _reclaim_at(self, offer: Offer) -> float | None:
+        """Return when the market takes a machine that is bought now: a spot machine's life has no memory."""
+        mean = offer.behaviour.spot_seconds
+        if not mean or offer.group.capacity_type != SPOT:
+            return None
+        return self._clock.now() + offer.behaviour.boot_seconds + float(self._random.exponential(mean))
 
     async def _delete(self, machine: _Metadata) -> None:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": machine.uid}}
@@ -222,16 +232,20 @@ class KwokProvider:
             params["continue"] = page.metadata.next
 
 
-def node_document(offer: Offer, name: str) -> dict[str, Any]:
+def node_document(offer: Offer, name: str, *, reclaim_at: float | None = None) -> dict[str, Any]:
     """
     Return the Node object of a new machine: not ready, with all that a cloud's node tells of itself.
 
     kwok makes it Ready when its boot is over, and the node lifecycle controller then takes the taint away.
+    With *reclaim_at* (epoch seconds) kwok gives notice then, by a taint, and deletes it when that has run out.
     """
     group = offer.group
     annotations = {"kwok.x-k8s.io/node": "fake"}
     if offer.behaviour.boot_seconds:
         annotations[BOOT_SECONDS] = f"{offer.behaviour.boot_seconds:g}"
+    if reclaim_at is not None:
+        annotations[RECLAIM_AT] = f"{reclaim_at:.0f}"
+        annotations[NOTICE_SECONDS] = f"{offer.behaviour.notice_seconds:g}"
     labels = dict(group.template.labels)
     taints = [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
     taints += [{"key": each.key, "value": each.value, "effect": each.effect} for each in group.template.taints]

@@ -17,7 +17,7 @@ import msgspec
 from autoscaler.model.node import SPOT, InstanceType, NodeGroup, NodeTemplate, Offering
 from autoscaler.model.placement import Effect, Operator, Requirement, Taint, labels_of
 from autoscaler.model.policy import GroupPrice, GroupRequirement, NodeGroupPolicy
-from autoscaler.model.units import MIB
+from autoscaler.model.units import HOUR, MIB
 from autoscaler.providers.machines import Machine, machines
 from autoscaler.scheduling.requirements import requirement_is_valid, requirement_matches
 
@@ -27,8 +27,9 @@ INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 ZONE = "topology.kubernetes.io/zone"
 CAPACITY_TYPE = "karpenter.sh/capacity-type"
 BOOT_SECONDS, STOCK, FAILURE_SHARE = "podnode.io/boot-seconds", "podnode.io/stock", "podnode.io/failure-share"
+SOLD_OUT, SPOT_SECONDS, NOTICE_SECONDS = "podnode.io/sold-out", "podnode.io/spot-seconds", "podnode.io/notice-seconds"
 """Tags in a document's `match.tags` that say how the simulated cloud behaves."""
-_TAGS = (BOOT_SECONDS, STOCK, FAILURE_SHARE)
+_TAGS = (BOOT_SECONDS, STOCK, FAILURE_SHARE, SOLD_OUT, SPOT_SECONDS, NOTICE_SECONDS)
 _LONGEST_NAME = 55
 """Leaves room for a node's number: the hostname is a label's value, at most 63 characters."""
 _QUICK_BOOT = 5.0
@@ -39,11 +40,16 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """
     How one document's machines behave. `boot_seconds` until Ready; `stock` is how many of
     each group there are to buy, None for any number; `failure_share` (0-1) of the calls that buy fail.
+    Spot machines are taken back after `spot_seconds` on average, 0 for never, `notice_seconds` after they
+    were told. Nothing is to be had where `sold_out` has the type, or `type/zone`.
     """
 
     boot_seconds: float = 0.0
     stock: int | None = None
     failure_share: float = 0.0
+    sold_out: frozenset[str] = frozenset()
+    spot_seconds: float = 0.0
+    notice_seconds: float = 120.0
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +188,22 @@ def _behaviour(tags: Mapping[str, str]) -> Behaviour:
     if share > 1:
         raise ValueError(f"spec.match.tags: {FAILURE_SHARE} {tags[FAILURE_SHARE]!r} is not valid; allowed: 0 to 1")
     stock = _whole(tags[STOCK], f"spec.match.tags: {STOCK}") if STOCK in tags else None
-    return Behaviour(boot_seconds=_number(tags, BOOT_SECONDS, 0.0), stock=stock, failure_share=share)
+    return Behaviour(
+        boot_seconds=_number(tags, BOOT_SECONDS, 0.0),
+        stock=stock,
+        failure_share=share,
+        sold_out=_sold_out(tags.get(SOLD_OUT, "")),
+        spot_seconds=_number(tags, SPOT_SECONDS, 0.0),
+        notice_seconds=_number(tags, NOTICE_SECONDS, 120.0),
+    )
+
+
+def _sold_out(text: str) -> frozenset[str]:
+    found = frozenset(filter(None, (each.strip() for each in text.split(","))))
+    unknown = sorted(each for each in found if each.partition("/")[0] not in machines())
+    if unknown:
+        raise ValueError(f"spec.match.tags: {SOLD_OUT} {unknown[0]!r} is not valid; allowed: TYPE or TYPE/ZONE")
+    return found
 
 
 def _number(tags: Mapping[str, str], key: str, default: float) -> float:
@@ -243,7 +264,10 @@ def _offer(
         weight=spec.weight,
         boot_seconds=behaviour.boot_seconds or _QUICK_BOOT,
         provider=PROVIDER,
+        interruptions_per_hour=HOUR / behaviour.spot_seconds if spot and behaviour.spot_seconds else 0.0,
     )
+    if behaviour.sold_out & {machine.name, f"{machine.name}/{zone}"}:
+        behaviour = msgspec.structs.replace(behaviour, stock=0)
     return Offer(document=document.name, group=group, instance_type=kind, behaviour=behaviour)
 
 

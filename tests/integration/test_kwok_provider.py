@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from autoscaler.clock import ManualClock
+from autoscaler.clock import ManualClock, SystemClock
 from autoscaler.errors import CapacityError, ConflictError, TransientError
 from autoscaler.kube.decode import decode_node
 from autoscaler.model.node import SPOT, Node, NodeGroup
@@ -156,3 +156,33 @@ async def test_machines_are_counted_page_by_page(market: Market) -> None:
     await provider.set_target_size(market.name, 8, expected=0)
     groups: list[NodeGroup] = list(await provider.list_node_groups())
     assert [(group.target_size, group.max_size) for group in groups] == [(8, 5000)]
+
+
+async def test_a_spot_machine_is_told_that_it_goes_and_then_goes(market: Market) -> None:
+    tags = {"podnode.io/spot-seconds": "0.001", "podnode.io/notice-seconds": "3"}
+    provider = market.provider(capacityTypes=["spot"], match={"tags": tags})
+    await provider.set_target_size(market.name, 1, expected=0)
+
+    async def is_told() -> Node | None:
+        nodes = await market.nodes()
+        return nodes[0] if nodes and nodes[0].interrupt_at is not None else None
+
+    told = await eventually(is_told, what="notice on the node")
+    assert isinstance(told, Node)
+    assert told.interrupt_at is not None
+    assert abs(told.interrupt_at - SystemClock().now()) < 30
+
+    async def is_gone() -> bool:
+        return not await market.nodes()
+
+    await eventually(is_gone, what="the node gone")
+    assert await sizes(provider) == {market.name: 0}
+
+
+async def test_a_type_can_be_sold_out_in_one_zone(market: Market) -> None:
+    tags = {"podnode.io/sold-out": "m5.large/a"}
+    provider = market.provider(requirements=[LARGE, ZONES], match={"tags": tags})
+    with pytest.raises(CapacityError, match=r"no capacity for m5\.large in a"):
+        await provider.set_target_size(f"{market.name}.m5.large.a.on-demand", 1, expected=0)
+    await provider.set_target_size(f"{market.name}.m5.large.b.on-demand", 1, expected=0)
+    assert sorted((await sizes(provider)).values()) == [0, 1]

@@ -181,6 +181,27 @@ def test_an_absent_selector_is_not_an_empty_one() -> None:
     assert decode.decode_budget(document).selector == LabelSelector()
 
 
+@pytest.mark.parametrize(
+    ("taint", "at"),
+    [
+        pytest.param({"key": "podnode.io/interrupted", "value": "1234"}, 1234.0, id="its-value"),
+        pytest.param(
+            {"key": "aws-node-termination-handler/spot-itn", "timeAdded": "1970-01-01T00:16:40Z"}, 1120.0, id="aws"
+        ),
+        pytest.param(
+            {"key": "cloud.google.com/impending-node-termination", "timeAdded": "1970-01-01T00:16:40Z"},
+            1030.0,
+            id="gke",
+        ),
+        pytest.param({"key": "team"}, None, id="another-taint"),
+    ],
+)
+def test_a_taint_tells_that_the_cloud_takes_the_node(taint: dict[str, str], at: float | None) -> None:
+    taints = [{"effect": "NoSchedule", **taint}]
+    node = decode.decode_node({"kind": "Node", "metadata": {"name": "n"}, "spec": {"taints": taints}})
+    assert node.interrupt_at == at
+
+
 def test_a_node_tells_its_type_zone_and_terms() -> None:
     labels = {
         "topology.kubernetes.io/zone": "eu-1a",

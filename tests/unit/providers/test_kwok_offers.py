@@ -110,6 +110,7 @@ def test_zones_can_be_excluded() -> None:
         pytest.param({"match": {"tags": {"team": "a"}}}, "'team' is not known", id="an-unknown-tag"),
         pytest.param({"match": {"tags": {"podnode.io/stock": "few"}}}, "'few' is not valid", id="a-stock"),
         pytest.param({"match": {"tags": {"podnode.io/failure-share": "1.5"}}}, "allowed: 0 to 1", id="a-share"),
+        pytest.param({"match": {"tags": {"podnode.io/sold-out": "m5/a"}}}, "'m5/a' is not valid", id="a-type"),
         pytest.param({"match": {"tags": {"podnode.io/boot-seconds": "1/0"}}}, "'1/0' is not valid", id="seconds"),
     ],
 )
@@ -177,6 +178,24 @@ def test_a_node_tells_what_it_is() -> None:
     assert node["metadata"]["annotations"] == {"kwok.x-k8s.io/node": "fake", "podnode.io/boot-seconds": "2.5"}
     assert [taint["key"] for taint in node["spec"]["taints"]] == ["node.kubernetes.io/not-ready", "team"]
     assert node["status"]["capacity"] == {"cpu": "2", "memory": "8Gi", "pods": "29"}
+
+
+def test_a_spot_machine_has_its_end_noted_and_its_rate_told() -> None:
+    tags = {"podnode.io/spot-seconds": "1800", "podnode.io/notice-seconds": "30"}
+    [offer] = offered(capacityTypes=["spot"], requirements=[LARGE], match={"tags": tags})
+    assert offer.group.interruptions_per_hour == 2.0
+    annotations = node_document(offer, "web-0", reclaim_at=1234.0)["metadata"]["annotations"]
+    assert (annotations["podnode.io/reclaim-at"], annotations["podnode.io/notice-seconds"]) == ("1234", "30")
+    [offer] = offered(requirements=[LARGE], match={"tags": tags})
+    assert offer.group.interruptions_per_hour == 0.0
+
+
+def test_what_is_sold_out_has_no_stock() -> None:
+    tags = {"podnode.io/sold-out": "m5.large/a, m5.xlarge"}
+    two = require("node.kubernetes.io/instance-type", "In", "m5.large", "m5.xlarge")
+    offers = offered(requirements=[two, ZONES], match={"tags": tags})
+    stock = {(each.instance_type.name, each.group.zone): each.behaviour.stock for each in offers}
+    assert stock == {("m5.large", "a"): 0, ("m5.large", "b"): None, ("m5.xlarge", "a"): 0, ("m5.xlarge", "b"): 0}
 
 
 def test_every_machine_of_the_tables_can_be_bought() -> None:
