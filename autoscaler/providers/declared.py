@@ -108,8 +108,9 @@ def group_of(  # one value for each thing that kinds tell in ways of their own
     notes, least, most = annotations_of(document), *bounds
     if most < least:
         raise ValueError(f"the size's bounds: {least} to {most} is not valid; allowed: a maximum not below the minimum")
-    known = [_machine(each) for each in design.types]
     told = told_capacity(notes)
+    is_told = told.cpu > 0 and told.memory > 0
+    known = [_machine(each) for each in design.types if each in machines() or not is_told]
     zone, labels = design.zone, {**design.labels, **_pairs(notes.get(f"{CAPACITY}labels", ""), f"{CAPACITY}labels")}
     machine_type = design.types[0] if design.types else labels.get(INSTANCE_TYPE, name)
     labels = {"kubernetes.io/os": "linux", INSTANCE_TYPE: machine_type, **labels}
