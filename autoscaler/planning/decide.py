@@ -32,6 +32,7 @@ from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.state import DecisionState
 from autoscaler.planning.budgets import disruption_room, forget_old, note_disruptions
 from autoscaler.planning.cost import money_per_hour
+from autoscaler.planning.daemon_share import with_daemon_share
 from autoscaler.planning.device_claims import device_claim_notes
 from autoscaler.planning.effective import Effective, broken_rules, cluster_rules, effective_policies
 from autoscaler.planning.guard import GuardLimits, guard
@@ -71,7 +72,7 @@ def decide(
         state: what the last decision returned, or `DecisionState()`.
         engines: recommenders by name.
     """
-    snapshot = with_volume_terms(in_order(snapshot))
+    snapshot = with_daemon_share(with_volume_terms(in_order(snapshot)))
     index = SnapshotIndex(snapshot)
     governed = effective_policies(snapshot, policies)
     _, rules = cluster_rules(policies)

@@ -21,6 +21,7 @@ from autoscaler.model.resources import CPU, PODS, format_amount
 from autoscaler.model.snapshot import ClusterSnapshot
 from autoscaler.model.units import format_duration
 from autoscaler.planning.blockers import EvictionRules, Headroom, node_blocker
+from autoscaler.planning.daemon_share import with_daemon_share
 from autoscaler.planning.device_claims import claims_reason
 from autoscaler.planning.guard import target_of
 from autoscaler.planning.nominated import with_nominated_pods
@@ -67,7 +68,7 @@ def explain_pod(snapshot: ClusterSnapshot, pod: Pod) -> Explanation:
     if any(node.name == pod.nominated_node for node in snapshot.nodes):
         where = f"node {pod.nominated_node}, where pods of lower priority are leaving for it"
         return Explanation(subject=subject, summary=f"pending; the scheduler has chosen {where}")
-    snapshot = with_nominated_pods(snapshot)
+    snapshot = with_daemon_share(with_nominated_pods(snapshot))
     verdicts = _verdicts(snapshot, pod.shape, snapshot.nodes)
     reasons = (claims_reason(pod.shape),) if pod.shape.device_claims else ()
     fitting = sorted(name for name, verdict in verdicts.items() if verdict.feasible)
