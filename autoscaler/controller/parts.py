@@ -81,7 +81,7 @@ def cloud_provider(
 
         return KwokProvider(api, clock, groups=groups)
     if settings.provider == "aws":
-        return _aws(settings, clock)
+        return _aws(settings, clock, groups)
     if settings.provider in DECLARATIVE:
         from autoscaler.providers.declarative import DeclarativeProvider
 
@@ -94,13 +94,15 @@ def cloud_provider(
     return made
 
 
-def _aws(settings: Settings, clock: Clock) -> CloudProvider:
+def _aws(settings: Settings, clock: Clock, groups: Callable[[], Sequence[NodeGroupPolicy]]) -> CloudProvider:
     try:
         from autoscaler.providers.aws.provider import AwsProvider
     except ModuleNotFoundError as error:
         allowed = "aws once its client is there: pip install 'podnode-autoscaler[aws]'"
         raise InputError("--provider", "", "aws", allowed) from error
-    return AwsProvider(clock, cluster=settings.cluster_name, tags=settings.aws_tag, region=settings.aws_region)
+    return AwsProvider(
+        clock, cluster=settings.cluster_name, tags=settings.aws_tag, region=settings.aws_region, groups=groups
+    )
 
 
 class ListPriced:

@@ -9,6 +9,7 @@ import pytest
 from aiobotocore.session import AioSession, get_session
 
 from autoscaler.clock import ManualClock
+from autoscaler.model.policy import NodeGroupPolicy
 from autoscaler.providers.aws.provider import AwsProvider
 from tests.aws.faulty import FaultyAws, faulty_aws
 from tests.aws.moto import CLUSTER, CREDENTIALS, moto_server
@@ -24,10 +25,16 @@ class World:
 
     @asynccontextmanager
     async def provider(
-        self, *, tags: tuple[str, ...] = (), session: AioSession | None = None
+        self,
+        *,
+        tags: tuple[str, ...] = (),
+        documents: tuple[NodeGroupPolicy, ...] = (),
+        session: AioSession | None = None,
     ) -> AsyncIterator[AwsProvider]:
         """Give a provider that has seen nothing yet; a *session* of its own has no credentials yet either."""
-        provider = AwsProvider(self.clock, cluster=CLUSTER, tags=tags, session=session or self._session)
+        provider = AwsProvider(
+            self.clock, cluster=CLUSTER, tags=tags, groups=lambda: documents, session=session or self._session
+        )
         try:
             yield provider
         finally:

@@ -49,6 +49,8 @@ _CAPACITY = {
 }
 _CONFLICT = {"ScalingActivityInProgress", "ResourceInUse", "ValidationError"}
 """Auto Scaling tells of bounds, of groups and of instances that are gone by a ValidationError."""
+_NO_TEMPLATE = "InvalidLaunchTemplate"
+"""How the codes begin by which EC2 says that a launch template, or a version of it, is not there."""
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 _NO_REGION = (boto.NoRegionError, boto.InvalidRegionError)
 
@@ -90,7 +92,7 @@ def _of_code(code: str, message: str, action: str) -> AutoscalerError:
         return TransientError(said, retry_after_seconds=THROTTLED_SECONDS)
     if code in _CAPACITY:
         return CapacityError(said, retry_after_seconds=CAPACITY_SECONDS)
-    if code in _CONFLICT:
+    if code in _CONFLICT or code.startswith(_NO_TEMPLATE):
         return ConflictError(said)
     return TransientError(said, retry_after_seconds=BROKEN_SECONDS)
 

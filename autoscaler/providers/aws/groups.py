@@ -17,15 +17,17 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from autoscaler.model.node import ON_DEMAND, SPOT, InstanceType, NodeGroup, NodeTemplate, Offering
-from autoscaler.model.placement import labels_of
+from autoscaler.model.placement import Effect, Taint, labels_of
+from autoscaler.model.policy import NodeGroupSpec
 from autoscaler.model.resources import Resources
 from autoscaler.providers.aws import wire
+from autoscaler.providers.aws.documents import NO_DOCUMENT, PROVIDER
 from autoscaler.providers.aws.kinds import smallest
 from autoscaler.providers.aws.outages import Offer
-from autoscaler.providers.aws.tags import EKS_NODEGROUP, Told, told_by
+from autoscaler.providers.aws.tags import EKS_NODEGROUP, Told, tags_of, told_by
+from autoscaler.providers.kwok_offers import price_of
 from autoscaler.providers.machines import Machine
 
-PROVIDER = "aws"
 BOOT_SECONDS = 60.0
 """From the launch to Ready, what AL2023 and Bottlerocket take on usual types."""
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
@@ -53,6 +55,17 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     told: Told
     design: Design
     machines: tuple[Machine, ...]
+    document: NodeGroupSpec = NO_DOCUMENT
+
+    @property
+    def max_size(self) -> int:
+        """The smaller of AWS's and the document's."""
+        return min(self.raw.max_size, self.document.size.max)
+
+    @property
+    def min_size(self) -> int:
+        """The larger of AWS's and the document's, within the maximum."""
+        return min(max(self.raw.min_size, self.document.size.min), self.max_size)
 
     @property
     def members(self) -> tuple[wire.Instance, ...]:
@@ -84,18 +97,18 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usd_per_hour(self) -> float:
+        """What an instance costs on average, by list price or as the document says."""
         share = self._on_demand
-        each = [share * one.usd_per_hour + (1 - share) * one.usd_per_hour_spot for one in self.machines]
+        each = [share * self.price(one, spot=False) + (1 - share) * self.price(one, spot=True) for one in self.machines]
         return sum(each) / len(each)
+
+    def price(self, machine: Machine, *, spot: bool) -> float:
+        return price_of(self.document.price, machine, spot=spot)
 
 
 def live(group: wire.Group) -> tuple[wire.Instance, ...]:
     """Return the instances that count for the desired capacity, those that are starting included."""
     return tuple(each for each in group.instances if not each.lifecycle_state.startswith(_GONE))
-
-
-def tags_of(group: wire.Group) -> dict[str, str]:
-    return {tag.key: tag.value for tag in group.tags}
 
 
 def group_names(groups: Sequence[wire.Group]) -> dict[str, str]:
@@ -130,23 +143,23 @@ def found_group(name: str, raw: wire.Group, design: Design, kind_of: Callable[[s
 
 
 def node_group(found: Found, *, target_size: int, backoff_until: float = 0.0) -> NodeGroup:
-    """Return the group as planners see it; a size that was set beyond the bounds by hand widens them."""
-    raw = found.raw
+    """Return the group as planners see it."""
     return NodeGroup(
         name=found.name,
         template=NodeTemplate(
             instance_type=found.machines[0].name,
             allocatable=_with(smallest(each.allocatable for each in found.machines), found.told.resources),
             capacity=_with(smallest(each.capacity for each in found.machines), found.told.resources),
-            labels=labels_of({**_labels(found, found.machines[0]), **found.told.labels}),
-            taints=found.told.taints,
+            labels=labels_of(_labels(found, found.machines[0])),
+            taints=_taints(found),
         ),
         target_size=target_size,
         usd_per_hour=found.usd_per_hour,
-        min_size=raw.min_size,
-        max_size=raw.max_size,
+        min_size=found.min_size,
+        max_size=found.max_size,
         zone=found.zone,
         capacity_type=found.capacity_type,
+        weight=found.document.weight,
         boot_seconds=BOOT_SECONDS,
         backoff_until=backoff_until,
         provider=PROVIDER,
@@ -160,7 +173,7 @@ def instance_types(found: Found, *, out: Collection[Offer]) -> tuple[InstanceTyp
             name=machine.name,
             capacity=_with(machine.capacity, found.told.resources),
             allocatable=_with(machine.allocatable, found.told.resources),
-            labels=labels_of({**_labels(found, machine), **found.told.labels}),
+            labels=labels_of(_labels(found, machine)),
             offerings=tuple(_offering(found, machine, zone, out) for zone in found.raw.availability_zones),
         )
         for machine in found.machines
@@ -172,7 +185,7 @@ def _offering(found: Found, machine: Machine, zone: str, out: Collection[Offer])
     return Offering(
         zone=zone,
         capacity_type=capacity_type,
-        usd_per_hour=machine.usd_per_hour_spot if capacity_type == SPOT else machine.usd_per_hour,
+        usd_per_hour=found.price(machine, spot=capacity_type == SPOT),
         available=(machine.name, zone, capacity_type) not in out,
     )
 
@@ -193,7 +206,13 @@ def _labels(found: Found, machine: Machine) -> dict[str, str]:
     if found.told.nodegroup:
         labels["eks.amazonaws.com/nodegroup"] = found.told.nodegroup
         labels["eks.amazonaws.com/capacityType"] = "SPOT" if found.capacity_type == SPOT else "ON_DEMAND"
-    return labels
+    return {**labels, **found.told.labels, **found.document.template.labels}
+
+
+def _taints(found: Found) -> tuple[Taint, ...]:
+    """Return the taints that tags tell and the document adds, each once."""
+    added = (Taint(each.key, Effect(each.effect), each.value) for each in found.document.template.taints)
+    return tuple(dict.fromkeys((*found.told.taints, *added)))
 
 
 def _with(there: Resources, told: Resources) -> Resources:

@@ -7,7 +7,7 @@ its size with what the decision rested on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,22 +16,23 @@ from aiobotocore.session import AioSession
 from autoscaler.errors import CapacityError, ConflictError, TransientError
 from autoscaler.interfaces import Clock
 from autoscaler.model.node import InstanceType, NodeGroup
+from autoscaler.model.policy import NodeGroupPolicy
 from autoscaler.providers.aws import wire
 from autoscaler.providers.aws.calls import AwsCalls
 from autoscaler.providers.aws.designs import Designs
+from autoscaler.providers.aws.documents import PROVIDER, document_of, document_problems, ours
+from autoscaler.providers.aws.failures import BROKEN_SECONDS
 from autoscaler.providers.aws.groups import (
-    PROVIDER,
     Design,
     Found,
     found_group,
     group_names,
     instance_types,
     node_group,
-    tags_of,
 )
 from autoscaler.providers.aws.kinds import Kinds
 from autoscaler.providers.aws.launches import Launches
-from autoscaler.providers.aws.tags import wanted_tags
+from autoscaler.providers.aws.tags import tags_of, wanted_tags
 
 DESCRIBE_GROUPS = "autoscaling:DescribeAutoScalingGroups"
 SET_CAPACITY = "autoscaling:SetDesiredCapacity"
@@ -48,6 +49,7 @@ class AwsProvider:
     Args:
         tags: `KEY` or `KEY=VALUE` each; without any, those of Cluster Autoscaler's discovery for *cluster*.
         region: "" for what the environment says.
+        groups: gives the NodeGroup documents in force; those of other providers are passed over.
         session: one to share, such as one with credentials of its own.
     """
 
@@ -60,9 +62,10 @@ class AwsProvider:
         cluster: str,
         tags: Sequence[str] = (),
         region: str = "",
+        groups: Callable[[], Sequence[NodeGroupPolicy]] = tuple,
         session: AioSession | None = None,
     ) -> None:
-        self._clock = clock
+        self._clock, self._documents = clock, groups
         self._calls = AwsCalls(clock, region=region, session=session)
         self._wanted = wanted_tags(tuple(tags), cluster)
         self._designs, self._kinds = Designs(self._calls, clock), Kinds(self._calls, clock)
@@ -74,9 +77,13 @@ class AwsProvider:
 
     async def list_node_groups(self) -> Sequence[NodeGroup]:
         """Return the groups; one that cannot be understood is left out and named in `problems`."""
-        raw = [each for each in await self._describe() if each.status != _DELETING]
-        found, problems = await self._understood(raw)
-        await self._launches.look(found)
+        try:
+            raw = [each for each in await self._describe() if each.status != _DELETING]
+            found, problems = await self._understood(raw)
+            await self._launches.look(found)
+        except ConflictError as error:
+            # A group that goes away between two calls, say: there is nothing that was expected here.
+            raise TransientError(str(error), retry_after_seconds=BROKEN_SECONDS) from error
         self._found = {group.name: group for group in found}
         self.members = {each.instance_id: group.name for group in found for each in group.members}
         failed = ((group.name, self._launches.problem(group)) for group in found)
@@ -101,8 +108,8 @@ class AwsProvider:
         found = await self._again(group)
         _expect(self._launches.target_size(found), expected, group)
         raw = found.raw
-        if not raw.min_size <= size <= raw.max_size:
-            raise ConflictError(f"node group {group}: size {size} is not within {raw.min_size} to {raw.max_size}")
+        if not found.min_size <= size <= found.max_size:
+            raise ConflictError(f"node group {group}: size {size} is not within {found.min_size} to {found.max_size}")
         if size > expected:
             self._check_market(found)
         if size < len(found.members):
@@ -129,7 +136,7 @@ class AwsProvider:
         unknown = sorted(set(ids) - members)
         if unknown:
             raise ConflictError(f"node group {group} has no instance {', '.join(unknown)}")
-        chosen, least = tuple(dict.fromkeys(ids)), found.raw.min_size
+        chosen, least = tuple(dict.fromkeys(ids)), found.min_size
         if chosen and expected - len(chosen) < least:
             raise ConflictError(f"node group {group}: {least} nodes must stay, {expected} are there")
         for number, instance in enumerate(chosen):
@@ -146,7 +153,8 @@ class AwsProvider:
     async def _understood(self, groups: Sequence[wire.Group]) -> tuple[list[Found], list[str]]:
         """Return *groups* by our names, and what is wrong with those left out."""
         await self._designs.learn(groups)
-        names, problems = group_names(groups), list[str]()
+        documents = ours(self._documents())
+        names, problems = group_names(groups), document_problems(documents, groups)
         designs: dict[str, tuple[wire.Group, Design]] = {}
         for raw in sorted(groups, key=lambda each: names[each.auto_scaling_group_name]):
             name = names[raw.auto_scaling_group_name]
@@ -158,9 +166,11 @@ class AwsProvider:
         found: list[Found] = []
         for name, (raw, design) in designs.items():
             try:
-                found.append(found_group(name, raw, design, self._kinds.get))
+                understood = found_group(name, raw, design, self._kinds.get)
             except ValueError as problem:
                 problems.append(f"{name}: {problem}")
+                continue
+            found.append(msgspec.structs.replace(understood, document=document_of(raw, documents)))
         return found, problems
 
     async def _group(self, name: str) -> Found:

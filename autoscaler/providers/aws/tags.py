@@ -12,6 +12,7 @@ import msgspec
 
 from autoscaler.model.placement import Effect, Taint
 from autoscaler.model.resources import Resources
+from autoscaler.providers.aws import wire
 
 NODE_TEMPLATE = "k8s.io/cluster-autoscaler/node-template/"
 EKS_NODEGROUP = "eks:nodegroup-name"
@@ -63,6 +64,10 @@ def told_by(tags: Mapping[str, str]) -> Told:
         resources=Resources.of([pair for name, text in amounts.items() for pair in _amount(name, text)]),
         nodegroup=tags.get(EKS_NODEGROUP, ""),
     )
+
+
+def tags_of(group: wire.Group) -> dict[str, str]:
+    return {tag.key: tag.value for tag in group.tags}
 
 
 def _rest(key: str, prefix: str) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from aiobotocore.session import get_session
 
 from autoscaler.errors import AccessError, CapacityError, ConflictError, TransientError
 from autoscaler.model.node import ON_DEMAND, SPOT, NodeGroup
 from autoscaler.model.placement import Effect, Taint
+from autoscaler.model.policy import NodeGroupPolicy
+from autoscaler.model.spec import decode_hook
 from autoscaler.providers.aws.provider import AwsProvider
 from autoscaler.providers.machines import machines
 from tests.aws.fixtures import NOW, World
@@ -313,3 +318,59 @@ async def test_two_hundred_groups_are_two_pages_and_nothing_else(aws: World) -> 
         assert aws.aws.called == [DESCRIBE] * 2
         await provider.list_node_groups()
         assert aws.aws.called == [DESCRIBE] * 4
+
+
+async def test_a_group_without_its_launch_template_harms_no_other(aws: World) -> None:
+    await aws.account.group("good")
+    await aws.account.group("orphan")
+    await aws.account.call("ec2", "DeleteLaunchTemplate", LaunchTemplateName="orphan-template")
+    async with aws.provider() as provider:
+        assert (await only(provider)).name == "good"
+        assert provider.problems == (
+            "orphan: its instance type is not known; allowed: one in its launch template or its overrides",
+        )
+
+
+async def test_a_document_narrows_bounds_and_says_price_weight_and_template(aws: World) -> None:
+    await aws.account.group("web", size=(0, 1, 9), tags={**DISCOVERED, "eks:nodegroup-name": "frontend"})
+    document = node_group_document(
+        "own",
+        match={"nodegroup": "frontend"},
+        size={"min": 1, "max": 3},
+        price={"adjustment": "-50%"},
+        weight=7,
+        template={"labels": {"team": "shop"}, "taints": [{"key": "team", "value": "shop", "effect": "NoSchedule"}]},
+    )
+    async with aws.provider(documents=(document,)) as provider:
+        group = await only(provider)
+        with pytest.raises(ConflictError, match="size 4 is not within 1 to 3"):
+            await provider.set_target_size("frontend", 4, expected=1)
+        with pytest.raises(ConflictError, match="1 nodes must stay, 1 are there"):
+            await provider.delete_instances("frontend", list(provider.members), expected=1)
+        assert provider.problems == ()
+    assert (group.name, group.min_size, group.max_size, group.weight) == ("frontend", 1, 3, 7)
+    assert group.usd_per_hour == pytest.approx(machines()["m5.large"].usd_per_hour / 2)
+    assert dict(group.template.labels)["team"] == "shop"
+    assert group.template.taints == (Taint("team", Effect.NO_SCHEDULE, "shop"),)
+
+
+async def test_documents_without_effect_are_named(aws: World) -> None:
+    await aws.account.group("web")
+    types = {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m5.large"]}
+    documents = (
+        node_group_document("lost", match={"asg": "gone"}),
+        node_group_document(
+            "typed", match={"tags": {"k8s.io/cluster-autoscaler/enabled": "true"}}, requirements=[types]
+        ),
+    )
+    async with aws.provider(documents=documents) as provider:
+        await provider.list_node_groups()
+        assert provider.problems == (
+            "NodeGroup lost: spec.match: no discovered Auto Scaling group is matched by asg, nodegroup or tags",
+            "NodeGroup typed: spec.requirements is not used: a group's launch template has its types",
+        )
+
+
+def node_group_document(name: str, **spec: Any) -> NodeGroupPolicy:
+    fields = {"name": name, "spec": {"provider": "aws", **spec}}
+    return msgspec.convert(fields, NodeGroupPolicy, dec_hook=decode_hook)
