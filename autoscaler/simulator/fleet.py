@@ -73,6 +73,11 @@ class Fleet:
         self._resources = (container.requests, container.limits)
         self.template = self._shape()
 
+    def restore_size(self) -> None:
+        """Let new pods ask for what they did at first; running pods stay as they are."""
+        self._resources = (self.service.pod_requests, self.service.pod_limits)
+        self.template = self._shape()
+
     def next_name(self) -> str:
         """Name a new pod: the lowest free ordinal for a StatefulSet, else a serial number."""
         if self.is_stateful:

@@ -30,6 +30,11 @@ class SimWriter:
         fleet.resize(containers)
         self._world.changed_fleets.add(fleet.index)
 
+    async def restore_requests(self, workload: str) -> None:
+        fleet = self._fleet(workload)
+        fleet.restore_size()
+        self._world.changed_fleets.add(fleet.index)
+
     async def resize_pod(self, pod: str, containers: Sequence[ContainerSize]) -> None:
         resizing.resize(self._world, self._row(pod), containers)
 

@@ -117,3 +117,13 @@ async def test_new_requests_are_for_new_pods() -> None:
     play(world, 1)
     assert [pod.shape.containers[0].requests.cpu for pod in await pods_of(world, "web")] == [500, 500, 250]
     assert (await look(world)).workloads[0].template.containers[0].requests.cpu == 250
+
+
+async def test_restored_requests_are_those_of_the_beginning() -> None:
+    world = a_world()
+    before = world.fleets[0].template
+    writer = SimWriter(world)
+    await writer.set_requests("default/Deployment/web", _size(cpu=250))
+    assert world.fleets[0].template != before
+    await writer.restore_requests("default/Deployment/web")
+    assert world.fleets[0].template == before
