@@ -46,7 +46,13 @@ class Designs:
         oldest = min(stale, key=lambda each: (self._read[each].at, each), default=None)
         if oldest is not None and self._read[oldest].at <= before:
             new.append(oldest)
-        await asyncio.gather(*map(self._look, new))
+        try:
+            async with asyncio.TaskGroup() as looks:
+                for template in new:
+                    looks.create_task(self._look(template))
+        except ExceptionGroup as failed:
+            # One stands for all: the next turn reads those that are still missing.
+            raise failed.exceptions[0] from failed
 
     def design(self, group: wire.Group) -> Design:
         """

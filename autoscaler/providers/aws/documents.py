@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autoscaler.model.policy import NodeGroupPolicy, NodeGroupSpec
+from autoscaler.model.policy import NodeGroupPolicy, NodeGroupSize, NodeGroupSpec
 from autoscaler.providers.aws import wire
 from autoscaler.providers.aws.tags import EKS_NODEGROUP, tags_of
 
 PROVIDER = "aws"
-NO_DOCUMENT = NodeGroupSpec(provider=PROVIDER)
+NO_DOCUMENT = NodeGroupSpec(provider=PROVIDER, size=NodeGroupSize(max=1 << 31))
+"""Narrows nothing."""
 
 
 def document_of(group: wire.Group, documents: Sequence[NodeGroupPolicy]) -> NodeGroupSpec:

@@ -152,9 +152,9 @@ async def test_a_group_that_lost_its_tags_is_left_alone(aws: World) -> None:
 
 
 async def test_growing_is_one_look_and_one_call(aws: World) -> None:
-    await aws.account.group("web", size=(0, 1, 300))
+    await aws.account.group("web", size=(0, 1, 3000))
     async with aws.provider() as provider:
-        await provider.list_node_groups()
+        assert (await only(provider)).max_size == 3000
         aws.aws.called.clear()
         await provider.set_target_size("web", 4, expected=1)
         assert aws.aws.called == [DESCRIBE, SIZE]
