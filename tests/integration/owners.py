@@ -12,6 +12,7 @@ from autoscaler.model.node import Node
 from autoscaler.providers.cluster_api import DELETE, DEPLOYMENT, VERSIONS
 from autoscaler.providers.declarative import KINDS
 from autoscaler.providers.declared import Kind, field
+from tests.cluster.objects import node
 
 NODES = "/api/v1/nodes"
 OWNED = "tests.example/owned-by"
@@ -24,6 +25,8 @@ class Owner:
         self.api, self.namespace, self.kind = api, namespace, kind
         self.api_version = f"{kind.api_group}/{version or kind.versions[0]}"
         self.collection = f"/apis/{self.api_version}/namespaces/{namespace}/{kind.plural}"
+        self.labels: dict[str, str] = {}
+        """Of new nodes, beside their own."""
         self.machines = f"/apis/{kind.api_group}/{VERSIONS[0]}/namespaces/{namespace}/machines"
 
     async def create(self, name: str, spec: Mapping[str, Any], **metadata: Any) -> None:
@@ -46,16 +49,16 @@ class Owner:
             if self.kind.chooses:
                 await self._machines(name, wanted)
             else:
-                there = sorted(node.name for node in await self.nodes(name))
+                there = sorted(each.name for each in await self.nodes(name))
                 await self._resize(name, there, wanted)
             if self.kind.kind == "MachinePool":
-                ids = [f"test://{node.instance_id}" for node in await self.nodes(name)]
+                ids = [f"test://{each.instance_id}" for each in await self.nodes(name)]
                 await self._merge(f"{self.collection}/{name}", {"spec": {"providerIDList": ids}})
 
     async def nodes(self, name: str) -> list[Node]:
         """Return the nodes of an object, by name."""
         found = await self._items(NODES, labelSelector=f"{OWNED}={self.namespace}.{name}")
-        return sorted((decode_node({"kind": "Node", **item}) for item in found), key=lambda node: node.name)
+        return sorted((decode_node({"kind": "Node", **item}) for item in found), key=lambda each: each.name)
 
     async def strike(self) -> None:
         """Remove everything."""
@@ -96,10 +99,11 @@ class Owner:
             await self._node(name, new)
 
     async def _node(self, owner: str, name: str) -> None:
-        labels = {OWNED: f"{self.namespace}.{owner}"}
+        labels = {OWNED: f"{self.namespace}.{owner}", **self.labels}
         labels |= {self.kind.node_label: owner} if self.kind.node_label else {}
-        spec = {"providerID": f"test:///{name}"}
-        await self.api.send("POST", NODES, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+        document = node(name, labels=labels)
+        document["spec"] = {"providerID": f"test:///{name}"}
+        await self.api.send("POST", NODES, document)
 
     async def _merge(self, path: str, change: Mapping[str, Any]) -> None:
         await self.api.send("PATCH", path, change, content_type="application/merge-patch+json")
