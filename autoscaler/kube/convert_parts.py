@@ -101,7 +101,7 @@ def part_of_vpa(source: Source, spec: Fields) -> Part:
     mode, resize = _VPA_MODES.get(word, _VPA_MODES["Off"])
     if (update.count("minReplicas") or 2) != 2:
         update.note("minReplicas", "pods are moved as the disruption budget of the ScalingPolicy allows")
-    update.lose("evictionRequirements", "pods may be evicted in either direction; policy.pause stops one of them")
+    update.lose("evictionRequirements", "pods may be evicted in either direction")
     update.left()
     _note_recommenders(spec)
     constraints = _containers(spec.part("resourcePolicy"))
