@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 from msgspec.structs import replace
@@ -40,7 +41,7 @@ Limits = Mapping[str, Mapping[str, int]]
 def with_attach_limits(snapshot: ClusterSnapshot, context: SchedulingContext) -> ClusterSnapshot:
     """Return *snapshot* with attach limits as resources of nodes and groups, and volumes as demand of pods."""
     of_nodes: Limits = {each.node: dict(each.limits) for each in snapshot.volumes.attach_limits}
-    drivers = sorted({driver for limits in of_nodes.values() for driver in limits})
+    drivers = frozenset(driver for limits in of_nodes.values() for driver in limits)
     pods = _charged(snapshot.pods, drivers, context) if drivers else snapshot.pods
     if pods is snapshot.pods:
         return snapshot
@@ -57,25 +58,31 @@ def with_attach_limits(snapshot: ClusterSnapshot, context: SchedulingContext) ->
     )
 
 
-def _charged(pods: tuple[Pod, ...], drivers: Sequence[str], context: SchedulingContext) -> tuple[Pod, ...]:
+def _charged(pods: tuple[Pod, ...], drivers: frozenset[str], context: SchedulingContext) -> tuple[Pod, ...]:
     """Charge each pod for its volumes; of pods on one node only the first for a volume that they share."""
     on_node: dict[str, set[tuple[str, str]]] = {}
-    known: dict[tuple[PodShape, Resources], PodShape] = {}
-    changed: dict[int, Pod] = {}
+    charged = list(pods)
+    found = False
     for position, pod in enumerate(pods):
         if not pod.shape.claims or pod.phase in _ENDED:
             continue
-        there = on_node.setdefault(pod.node, set()) if pod.node else set()
-        new = attachments(pod.shape, context) - there
-        there |= new
-        counts = Counter(driver for driver, _ in new if driver in drivers)
-        if counts:
-            demand = Resources.of({ATTACHMENTS_PREFIX + driver: count for driver, count in counts.items()})
-            key = pod.shape, demand
-            if key not in known:
-                known[key] = replace(pod.shape, overhead=pod.shape.overhead + demand)
-            changed[position] = replace(pod, shape=known[key])
-    return tuple(changed.get(position, pod) for position, pod in enumerate(pods)) if changed else pods
+        new = attachments(pod.shape, context)
+        if pod.node:
+            there = on_node.setdefault(pod.node, set())
+            new -= there
+            there |= new
+        counted = tuple(sorted(driver for driver, _ in new if driver in drivers))
+        if counted:
+            charged[position] = replace(pod, shape=_asking_for(pod.shape, counted))
+            found = True
+    return tuple(charged) if found else pods
+
+
+@lru_cache(maxsize=1 << 16)
+def _asking_for(shape: PodShape, drivers: tuple[str, ...]) -> PodShape:
+    """Return one object for equal arguments; *drivers* has one entry for each volume."""
+    demand = Counter(ATTACHMENTS_PREFIX + driver for driver in drivers)
+    return replace(shape, overhead=shape.overhead + Resources.of(demand))
 
 
 def _least(nodes: Sequence[Node], of_nodes: Limits, kind_of: Callable[[Node], str]) -> Limits:
@@ -88,14 +95,18 @@ def _least(nodes: Sequence[Node], of_nodes: Limits, kind_of: Callable[[Node], st
     return found
 
 
-def _limited(node: Node, limits: Mapping[str, int], drivers: Sequence[str]) -> Node:
-    return replace(node, allocatable=node.allocatable + _room(limits, drivers))
+def _limited(node: Node, limits: Mapping[str, int], drivers: frozenset[str]) -> Node:
+    return replace(node, allocatable=_widened(node.allocatable, tuple(limits.items()), drivers))
 
 
-def _grown(group: NodeGroup, limits: Mapping[str, int], drivers: Sequence[str]) -> NodeGroup:
-    allocatable = group.template.allocatable + _room(limits, drivers)
+def _grown(group: NodeGroup, limits: Mapping[str, int], drivers: frozenset[str]) -> NodeGroup:
+    allocatable = _widened(group.template.allocatable, tuple(limits.items()), drivers)
     return replace(group, template=replace(group.template, allocatable=allocatable))
 
 
-def _room(limits: Mapping[str, int], drivers: Sequence[str]) -> Resources:
-    return Resources.of({ATTACHMENTS_PREFIX + driver: limits.get(driver, NO_LIMIT) for driver in drivers})
+@lru_cache(maxsize=1 << 12)
+def _widened(allocatable: Resources, limits: tuple[tuple[str, int], ...], drivers: frozenset[str]) -> Resources:
+    """Return one object for equal arguments: nodes are alike."""
+    stated = dict(limits)
+    room = {ATTACHMENTS_PREFIX + driver: stated.get(driver, NO_LIMIT) for driver in drivers}
+    return allocatable + Resources.of(room)
