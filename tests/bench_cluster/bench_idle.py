@@ -39,6 +39,7 @@ async def _run(seconds: float) -> Figures:
     taken = last["at"] - first["at"]
     memory = [each["process_resident_memory_bytes"] / 2**20 for each in samples]
     slope = np.polyfit([each["at"] / 3600 for each in samples], memory, 1)[0]
+    quarters = [float(np.median(part)) for part in np.array_split(memory, 4)]
     turns = _rise(first, last, 'podnode_turn_phase_seconds_count{phase="decide"}')
     late = _rise(first, last, "podnode_event_loop_lag_seconds_count")
     late -= _rise(first, last, 'podnode_event_loop_lag_seconds_bucket{le="0.05"}')
@@ -49,6 +50,7 @@ async def _run(seconds: float) -> Figures:
         figure("idle_turn_1000_nodes", cpu / turns, "s CPU a turn", None),
         *(figure(f"idle_turn_{name}", spent / turns, "s a turn", None) for name, spent in phases.items()),
         figure("idle_rss_1000_nodes", max(memory), "MiB", LIMIT_RSS_MIB),
+        *(figure(f"idle_rss_quarter_{number}", mib, "MiB", None) for number, mib in enumerate(quarters, start=1)),
         figure("idle_rss_slope", float(slope), "MiB an hour", LIMIT_MIB_AN_HOUR if seconds >= 3600 else None),
         figure("idle_loop_late_over_50_ms", late, "times", None),
         figure("idle_seconds", taken, "s", None),
