@@ -70,7 +70,8 @@ def main(*names: str) -> int:
 def simulate_hours(name: str) -> Series:
     """Return what the simulated controller asks for."""
     begin, end = (hour * 3600 for hour in HOURS[name])
-    spec, policies = prepare(load_scenario(name), ENGINE, default_settings(ENGINE), seed=1)
+    scenario = load_scenario(name)
+    spec, policies = prepare(scenario, ENGINE, default_settings(ENGINE), seed=scenario.file.seed)
     spec = _like_the_cluster(spec, length=end)
     found: dict[str, dict[float, int]] = {service.key: {} for service in spec.services}
 

@@ -20,7 +20,7 @@ from tests.e2e.controller_process import Trail
 
 Steps = Sequence[tuple[float, int]]
 """(epoch seconds, replicas) of each change, the first as it was found."""
-_WATCH_SECONDS = 600
+_WATCH_SECONDS = 3600
 
 
 class Recorder:
