@@ -92,7 +92,7 @@ def level(model: SeasonalModel, recent_mean: float, *, now: float, span: float =
 
     *recent_mean* is the mean work over the *span* seconds before *now*.
     """
-    if not model.mean or not 0 <= recent_mean < math.inf or not math.isfinite(now):
+    if not model.mean or not 0 <= recent_mean < math.inf or not math.isfinite(now) or math.isnan(span):
         return 1.0
     slots = _slots(now - min(max(span, 1.0), DAY), now - 1)
     expected = _mean_within(model.mean, slots.start, slots.stop)
@@ -103,7 +103,7 @@ def level(model: SeasonalModel, recent_mean: float, *, now: float, span: float =
 
 def season_peak(model: SeasonalModel, *, start: float, end: float) -> float:
     """Return the profile's usual maximum within start..end (epoch seconds, a day at most), 0 without a profile."""
-    if not model.peak or not math.isfinite(start):
+    if not model.peak or not math.isfinite(start) or math.isnan(end):
         return 0.0
     slots = _slots(start, min(end, start + DAY))
     return _peak_within(model.peak, slots.start, slots.stop)

@@ -115,7 +115,7 @@ def _alone(trigger: JobTrigger, most: int) -> _Wanted:
 
 
 def _together(all_wanted: Sequence[_Wanted], how: Together) -> _Wanted:
-    """Combine the active triggers; a queue of 0 never is the smallest, nor the largest."""
+    """Combine the active triggers, in order: as in the peer the least queue gives way to the next where it is 0."""
     active = [wanted for wanted in all_wanted if wanted.active]
     if not active:
         return _Wanted()

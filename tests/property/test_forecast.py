@@ -6,7 +6,7 @@ import math
 from random import Random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -38,6 +38,7 @@ def test_any_history_gives_a_usable_season(values: Floats, start: float, step: f
 
 @settings(max_examples=60, deadline=None)
 @given(profiles, anything, anything, anything)
+@example(np.ones((2, 288), dtype=np.float32), 1.0, 0.0, math.nan)
 def test_any_question_to_a_profile_has_an_answer(
     usual: np.ndarray[tuple[int, int], np.dtype[np.float32]], recent: float, now: float, span: float
 ) -> None:
