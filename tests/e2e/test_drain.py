@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from autoscaler.kube.client import MERGE
@@ -76,11 +77,12 @@ async def forbids(cluster: Cluster, nodes: list[str]) -> str:
 def one_at_a_time(writes: list[Entry]) -> None:
     """Check that the next eviction was asked for only when the pod before was Ready again, and the node went last."""
     evictions = [entry for entry in writes if what(entry) == ("create", "pods/eviction")]
-    assert [entry["responseStatus"]["code"] for entry in evictions] == [201, 201]
+    # Which four of the eight pods stayed was not ours to say: two on each machine nearly always, else three and one.
+    assert [entry["responseStatus"]["code"] for entry in evictions] in ([201, 201], [201])
     evicted = [entry["objectRef"]["name"] for entry in evictions]
-    first, second = (datetime.fromisoformat(entry["requestReceivedTimestamp"]) for entry in evictions)
-    assert (second - first).total_seconds() >= _START_SECONDS
+    times = [datetime.fromisoformat(entry["requestReceivedTimestamp"]) for entry in evictions]
+    assert all((second - first).total_seconds() >= _START_SECONDS for first, second in pairwise(times))
     (gone,) = names(writes, "delete", "nodes")
     order = [what(entry) for entry in writes if entry["objectRef"].get("name") in (gone, *evicted)]
     cordoned, moved, removed = ("patch", "nodes"), ("create", "pods/eviction"), ("delete", "nodes")
-    assert order[-4:] == [cordoned, moved, moved, removed]
+    assert order[-len(evicted) - 2 :] == [cordoned, *[moved] * len(evicted), removed]
