@@ -11,7 +11,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.waiting import eventually
 from tests.e2e.controller_process import controller, release_in
 from tests.e2e.shop import Shop
-from tests.e2e.trajectories import compare, lateness, recording, syncs_of, syncs_of_hpas
+from tests.e2e.trajectories import Steps, compare, lateness, recording, syncs_of, syncs_of_hpas
 from tests.e2e.twins import FIRST, LEVELS, OURS, REAL, TWINS, create_autoscalers, create_workloads, set_level
 
 QUIET_SECONDS = 9.0
@@ -36,6 +36,8 @@ async def test_twins_are_scaled_alike(cluster: Cluster, shop: Shop, release: str
     ):
         await create_autoscalers(shop)
         await eventually(lambda: _all_active(shop), what="all HPAs and mpas at work", within=60.0)
+        # Before the first scrapes agree either side may see less load than there is.
+        await SystemClock().sleep(2 * QUIET_SECONDS)
         since = SystemClock().now()
         for level in LEVELS:
             await set_level(shop, level)
@@ -45,12 +47,18 @@ async def test_twins_are_scaled_alike(cluster: Cluster, shop: Shop, release: str
     theirs = syncs_of_hpas(cluster.audit_log, shop.name)
     our_lateness = lateness([at for at in syncs_of(ours.trail) if at > since], period, over=_WINDOW_SYNCS)
     for twin in TWINS:
-        found = compare(recorder.steps[twin.workload(REAL)], recorder.steps[twin.workload(OURS)])
+        found = compare(*(steps_from(since, recorder.steps[twin.workload(side)]) for side in (REAL, OURS)))
         late = max(our_lateness, lateness(theirs[twin.workload(REAL)], period, over=_WINDOW_SYNCS))
         log.info("%s, late by %.2f s, lags %s\n%s", twin.name, late, found.lags, found.told(since))
         assert found.equal, f"{twin.name}:\n{found.told(since)}"
         assert len(found.lags) >= 3
         assert max(map(abs, found.lags)) <= period + late, f"{twin.name}, late by {late:.2f} s:\n{found.told(since)}"
+
+
+def steps_from(since: float, steps: Steps) -> Steps:
+    """Return what was there at *since*, and the changes after it."""
+    before = [replicas for at, replicas in steps if at <= since]
+    return [(since, before[-1]), *((at, replicas) for at, replicas in steps if at > since)]
 
 
 async def _all_active(shop: Shop) -> bool:
